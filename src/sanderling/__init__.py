@@ -1,0 +1,1 @@
+"""Sanderling: the open, self-hosted Code Interpreter."""

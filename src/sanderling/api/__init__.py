@@ -1,0 +1,1 @@
+"""What a client sees: the only room that knows HTTP."""

@@ -1,0 +1,1 @@
+"""Guest environments: the pinned packages that the model's code may import."""

@@ -1,0 +1,1 @@
+"""Inside the box: stdlib only, imports nothing of ours."""

@@ -1,0 +1,1 @@
+"""Model servers: how a turn is asked for, and what comes back."""

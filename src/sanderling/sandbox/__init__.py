@@ -1,0 +1,1 @@
+"""The wall: boxes, their kernels, and the host process that owns them."""

@@ -1,0 +1,162 @@
+"""
+What the rest of Sanderling may ask of the sandbox, wherever it runs.
+
+`sandbox/client.py` speaks this over the host's Unix socket; `sandbox/host.py` is the process that
+does it. A box is created for a container id and is disposable: when its kernel dies, a new one
+takes its place with /mnt/data kept, and the `Ended` says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, AsyncIterator
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from sanderling.records import ExecutionStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Logs:
+    """A burst of text on one stream; decoded UTF-8, undecodable bytes replaced."""
+
+    stream: Literal["stdout", "stderr"]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """Text of the last expression or of a displayed object."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """
+    A picture that was shown.
+
+    name: a file name proposed for it (`figure_1.png`, or from the figure's title); never a path.
+    saved_path: the absolute path below /mnt/data under which the code saved this same figure
+        during the cell, if it did. Both come from inside the box: check before use.
+    """
+
+    mime: Literal["image/png", "image/jpeg", "image/gif", "image/webp", "image/svg+xml"]
+    data: bytes
+    name: str
+    saved_path: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Error:
+    """The exception that ended the cell."""
+
+    name: str
+    message: str
+    traceback: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChangedFile:
+    """A regular file below /mnt/data that the execution created or changed, as the host saw it."""
+
+    path: str  # absolute, clean UTF-8, below /mnt/data
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """
+    The last event of every execution.
+
+    changed/removed compare /mnt/data before and after. `notice` is one plain sentence for the
+    model and the user when a limit or a death ended the cell, else None. `is_fresh` says that the
+    kernel was replaced, so variables are gone.
+    """
+
+    status: ExecutionStatus
+    duration_ms: float
+    changed: tuple[ChangedFile, ...]
+    removed: tuple[str, ...]
+    notice: str | None
+    is_fresh: bool
+
+
+Happening = Logs | Result | Image | Error | Ended
+
+
+@dataclass(frozen=True, slots=True)
+class BoxLimits:
+    """What one box may use. The host refuses what the machine cannot give."""
+
+    memory_bytes: int
+    cpu_count: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HostStatus:
+    """What the host says of itself."""
+
+    pid: int
+    isolation: str  # "zygote"
+    boxes: int
+    pool: int
+    memory_bytes_max: int  # largest memory limit it will accept for a box
+    cgroups: str  # "v1", "v2", "delegated", "none"
+
+
+class Sandbox(Protocol):
+    """A sandbox host."""
+
+    async def status(self) -> HostStatus:
+        """Raises HostUnavailable."""
+        ...
+
+    async def create(self, container_id: str, limits: BoxLimits) -> bool:
+        """
+        Make sure a box stands for `container_id`; idempotent. Return True if it is a new one
+        (then /mnt/data is empty and the caller mounts its files), False if it was there.
+
+        Raises: SpawnFailed, MachineFull, MachineUnfit, HostUnavailable.
+        """
+        ...
+
+    def execute(
+        self, container_id: str, execution_id: str, code: str, *, timeout_s: float
+    ) -> AsyncIterator[Happening]:
+        """
+        Run one cell; yield what happens as it happens, exactly one `Ended` last.
+
+        Idempotent by `execution_id`: asked again, it replays from the journal and then follows.
+        Executions of one container queue in order. Closing the iterator does not stop the cell.
+
+        Raises: NotFound (no box), HostUnavailable, ProtocolBroken.
+        """
+        ...
+
+    async def interrupt(self, container_id: str, execution_id: str) -> bool:
+        """Interrupt that execution, running or queued. False if it is not there or is over."""
+        ...
+
+    async def write_file(self, container_id: str, path: str, data: AsyncIterable[bytes]) -> int:
+        """
+        Write a file below /mnt/data (parents made, an existing file replaced); return its bytes.
+
+        Raises: NotFound, InvalidRequest (path), TooLarge (no space left in the box).
+        """
+        ...
+
+    def read_file(self, container_id: str, path: str) -> AsyncIterator[bytes]:
+        """
+        Stream a regular file below /mnt/data; never follows links out.
+
+        Raises: NotFound (no box, no such regular file).
+        """
+        ...
+
+    async def delete_file(self, container_id: str, path: str) -> bool:
+        """Remove a file; False if it was not there."""
+        ...
+
+    async def close(self, container_id: str) -> bool:
+        """End the box and everything in it; a running execution ends `interrupted`. Idempotent."""
+        ...

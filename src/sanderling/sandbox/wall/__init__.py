@@ -1,0 +1,1 @@
+"""What runs inside the zygote: stdlib only, one module per kernel mechanism."""

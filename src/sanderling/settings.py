@@ -1,0 +1,237 @@
+"""
+Every setting, once: name, default, unit, help, and why this number.
+
+From this one table come the command-line flags, the environment variables (`SANDERLING_` + name in
+capitals), the settings file's keys and the page in the docs. Precedence: flag, environment, file
+(TOML, `--config`), default. Read once by `app.py`, which passes the few values each part needs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sanderling.errors import SetupError
+
+_SIZE = re.compile(r"^(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?$", re.IGNORECASE)
+_TIME = re.compile(r"^(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?$", re.IGNORECASE)
+_SIZE_FACTOR = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+_TIME_FACTOR = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def parse_size(text: str) -> int:
+    """Return bytes for `512m`, `1g`, `65536`. Raises ValueError with what would be right."""
+    match = _SIZE.match(text.strip())
+    if not match:
+        raise ValueError(f"{text!r} is not a size; write bytes or 512k, 20m, 1g")
+    return int(float(match[1]) * _SIZE_FACTOR[match[2].lower()])
+
+
+def parse_time(text: str) -> float:
+    """Return seconds for `60`, `20m`, `500ms`. Raises ValueError with what would be right."""
+    match = _TIME.match(text.strip())
+    if not match:
+        raise ValueError(f"{text!r} is not a time; write seconds or 500ms, 90s, 20m, 1h")
+    return float(match[1]) * _TIME_FACTOR[(match[2] or "s").lower()]
+
+
+def _default_data_dir() -> Path:
+    base = os.environ.get("XDG_DATA_HOME") or os.path.join(os.path.expanduser("~"), ".local/share")
+    return Path(base) / "sanderling"
+
+
+def _setting(default: Any, help: str, why: str, *, kind: str = "text") -> Any:
+    """`kind`: text, int, float, bool, size (bytes), time (seconds), path, choice:a|b."""
+    metadata = {"help": help, "why": why, "kind": kind}
+    if callable(default):
+        return dataclasses.field(default_factory=default, metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The values the server runs with."""
+
+    host: str = _setting(
+        "127.0.0.1",
+        "Address to listen on.",
+        "Loopback: without keys nobody else may reach a machine that runs code.",
+    )
+    port: int = _setting(
+        8000, "Port to listen on; 0 picks a free one.", "uvicorn's own.", kind="int"
+    )
+    data: Path = _setting(
+        _default_data_dir,
+        "Folder for the database, files and sockets.",
+        "XDG base directory specification.",
+        kind="path",
+    )
+    env: Path | None = _setting(
+        None,
+        "Guest environment to run code in; default: the one `sanderling setup` built.",
+        "Its own environment, so that the server's packages never meet the model's.",
+        kind="path",
+    )
+    model_url: str | None = _setting(
+        None,
+        "Base URL of an OpenAI-compatible model server; default: the built-in offline model.",
+        "The demo needs no key and no weights.",
+    )
+    model_name: str | None = _setting(
+        None,
+        "Send every request to this model, whatever name the client asks for.",
+        "Old applications name models that no longer exist.",
+    )
+    model_timeout_s: float = _setting(
+        600.0,
+        "Longest silence of the model server before the run fails.",
+        "The openai SDK's own read timeout.",
+        kind="time",
+    )
+    model_images: bool = _setting(
+        True,
+        "Show input images to the model as well as to the code.",
+        "Models that cannot see answer 400 to an image; switch it off for those.",
+        kind="bool",
+    )
+    model_text_calls: bool = _setting(
+        False,
+        "Also run code that the model wrote as a fenced or tagged call in its text.",
+        "For models without tool calling; others mean a fence as prose.",
+        kind="bool",
+    )
+    max_turns: int = _setting(
+        30,
+        "Most model calls in one run.",
+        "Well past any real analysis; a model that loops must end.",
+        kind="int",
+    )
+    execution_timeout_s: float = _setting(
+        60.0,
+        "Wall-clock limit of one cell.",
+        "What ChatGPT tells its models; 30 s in seed 001, 120 s in gpt-oss.",
+        kind="time",
+    )
+    logs_bytes_max: int = _setting(
+        1 << 20,
+        "Most bytes of logs kept from one execution; head and tail are kept.",
+        "A megabyte is far more than a model can read.",
+        kind="size",
+    )
+    model_logs_chars_max: int = _setting(
+        20_000,
+        "Most characters of one execution's output that the model is shown.",
+        "About 5,000 tokens; more crowds out the conversation.",
+        kind="int",
+    )
+    file_bytes_max: int = _setting(
+        512 << 20, "Largest file accepted.", "OpenAI's documented 512 MB.", kind="size"
+    )
+    box_disk_bytes: int = _setting(
+        2 << 30,
+        "Disk quota of one box: /mnt/data, /tmp, home and /dev/shm together.",
+        "Room for a 512 MB upload, its unpacked form and results.",
+        kind="size",
+    )
+    container_idle_minutes: int = _setting(
+        20, "Idle minutes before a container expires.", "OpenAI's documented 20.", kind="int"
+    )
+    pool_size: int = _setting(
+        4,
+        "Ready boxes kept waiting.",
+        "About 4 MiB each; hides the fork from the first call.",
+        kind="int",
+    )
+    boxes_max: int = _setting(
+        1000, "Most boxes alive at once.", "About 4 MiB each when idle.", kind="int"
+    )
+    min_isolation: str = _setting(
+        "zygote",
+        "Weakest isolation level the server may run code with.",
+        "Nothing falls back silently.",
+        kind="choice:zygote|gvisor|vm",
+    )
+    log_level: str = _setting(
+        "warning",
+        "Least severe log lines to print.",
+        "One line on start is promised; the rest is for those who ask.",
+        kind="choice:debug|info|warning|error",
+    )
+
+
+def environment_name(name: str) -> str:
+    """Return the environment variable of the setting `name`."""
+    return "SANDERLING_" + name.upper()
+
+
+def _convert(field: dataclasses.Field[Any], value: Any) -> Any:
+    kind = field.metadata["kind"]
+    if not isinstance(value, str):
+        return Path(value) if kind == "path" and value is not None else value
+    match kind:
+        case "int":
+            return int(value)
+        case "float":
+            return float(value)
+        case "bool":
+            if value.lower() not in {"1", "0", "true", "false", "yes", "no", "on", "off"}:
+                raise ValueError(f"{value!r} is neither true nor false")
+            return value.lower() in {"1", "true", "yes", "on"}
+        case "size":
+            return parse_size(value)
+        case "time":
+            return parse_time(value)
+        case "path":
+            return Path(value).expanduser()
+        case _ if kind.startswith("choice:"):
+            choices = kind.removeprefix("choice:").split("|")
+            if value not in choices:
+                raise ValueError(f"{value!r} is not one of {', '.join(choices)}")
+    return value
+
+
+def load(
+    flags: Mapping[str, Any],
+    *,
+    environ: Mapping[str, str] = os.environ,
+    config: Path | None = None,
+) -> Settings:
+    """
+    Return the settings that hold: flags (None means not given), environment, file, defaults.
+
+    Raises:
+        SetupError: an unknown name in the file, or a value that cannot be read; says which.
+    """
+    fields = {f.name: f for f in dataclasses.fields(Settings)}
+    from_file: dict[str, Any] = {}
+    if config is not None:
+        try:
+            from_file = tomllib.loads(config.read_text())
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise SetupError(f"The settings file {config} cannot be read: {error}") from error
+        if unknown := sorted(set(from_file) - set(fields)):
+            raise SetupError(
+                f"The settings file {config} has unknown settings: {', '.join(unknown)}. "
+                f"Known are: {', '.join(fields)}."
+            )
+    values: dict[str, Any] = {}
+    for name, field in fields.items():
+        for source, value in (
+            (f"--{name.replace('_', '-')}", flags.get(name)),
+            (environment_name(name), environ.get(environment_name(name))),
+            (f"{config}: {name}", from_file.get(name)),
+        ):
+            if value is None:
+                continue
+            try:
+                values[name] = _convert(field, value)
+            except ValueError as error:
+                raise SetupError(f"{source}: {error}.") from error
+            break
+    return Settings(**values)

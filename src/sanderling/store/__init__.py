@@ -1,0 +1,1 @@
+"""State: one SQL database for records and events, one folder for bytes."""
