@@ -1,0 +1,429 @@
+"""
+One box: a kernel process behind its wall, seen from the host.
+
+A box runs one cell at a time and turns what arrives on its socket and its two pipes into one
+ordered stream of happenings (docs/protocol.md, §3). It trusts none of it: a message that breaks the
+protocol kills the box, a flood is read and dropped past the limit, and nothing is kept beyond it.
+Who holds a box decides about time (`keeper.py`); the box knows only how to start, signal and end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import codecs
+import collections
+import contextlib
+import fcntl
+import os
+import secrets
+import signal
+import socket
+import struct
+import termios
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+from sanderling.errors import BoxDied, SpawnFailed
+from sanderling.kernel import protocol
+from sanderling.sandbox.base import BoxLimits, Error, Image, Logs, Result
+from sanderling.sandbox.cgroup import Group
+
+CONFIGURE_DEADLINE_S = 10.0
+VALUES_BYTES_MAX = 64 << 20  # results and images of one cell together; the rest is dropped
+VALUES_MAX = 200  # results and images of one cell; a figure per iteration of a long loop is a bug
+_BATCH_MAX = 64  # messages taken per wake-up, so that one flooding box leaves others their turn
+_PIPE_READ_MAX = 65536
+
+Stream = Literal["stdout", "stderr"]
+
+
+@dataclass(frozen=True, slots=True)
+class CellEnded:
+    """
+    The last thing of every cell.
+
+    is_out_of_memory: the machine killed a process of the box for memory during the cell.
+    dropped_bytes: logs, results and images left out because the cell showed too much.
+    """
+
+    status: Literal["ok", "error", "interrupted", "died"]
+    is_out_of_memory: bool
+    dropped_bytes: int
+
+
+Shown = Logs | Result | Image | Error | CellEnded
+
+
+@dataclass
+class Descriptors:
+    """The host's ends of a kernel's socket and pipes."""
+
+    socket: socket.socket
+    out: int
+    err: int
+
+    def close(self) -> None:
+        self.socket.close()
+        os.close(self.out)
+        os.close(self.err)
+
+
+@dataclass
+class Handles:
+    """What outlives a kernel: its /mnt/data and the namespaces that hold it (mnt net ipc uts)."""
+
+    data: int
+    namespaces: list[int]
+
+    def close(self) -> None:
+        for fd in (self.data, *self.namespaces):
+            os.close(fd)
+
+
+class Box:
+    """A living box. All methods belong to the event loop that made it."""
+
+    def __init__(
+        self,
+        box_id: str,
+        *,
+        pid: int,
+        pidfd: int,
+        descriptors: Descriptors,
+        handles: Handles | None,
+        group: Group | None,
+        guest_uid: int,
+        logs_bytes_max: int,
+        file_owner: tuple[int, int] | None = None,
+    ) -> None:
+        self.id = box_id
+        self.pid = pid
+        self.guest_uid = guest_uid
+        self.file_owner = file_owner
+        self._pidfd = pidfd
+        self._descriptors = descriptors
+        self._handles = handles
+        self._group = group
+        self._logs_bytes_max = logs_bytes_max
+        self._loop = asyncio.get_running_loop()
+        self._dead = asyncio.Event()
+        self._configured: asyncio.Future[None] | None = None
+        self._cell: _Cell | None = None
+        self._cells = 0
+        self._assembler = protocol.Assembler()
+        self._loop.add_reader(pidfd, self._on_death)
+        self._loop.add_reader(descriptors.socket.fileno(), self._on_socket)
+        self._loop.add_reader(descriptors.out, self._on_pipe, descriptors.out, "stdout")
+        self._loop.add_reader(descriptors.err, self._on_pipe, descriptors.err, "stderr")
+
+    @property
+    def is_dead(self) -> bool:
+        return self._dead.is_set()
+
+    @property
+    def data_fd(self) -> int:
+        """A directory descriptor of /mnt/data; ours until `hand_over` or `release`."""
+        assert self._handles is not None
+        return self._handles.data
+
+    async def configure(self, limits: BoxLimits) -> None:
+        """
+        Set the limits of the container that takes this box; once, before its first cell.
+
+        Raises:
+            SpawnFailed: a limit could not be set; the box is dead then.
+        """
+        cpu_count = limits.cpu_count
+        header = {
+            "op": "configure",
+            "memory_bytes": limits.memory_bytes,
+            "cpu_count": None if cpu_count is None else max(1, round(cpu_count)),
+        }
+        self._configured = self._loop.create_future()
+        try:
+            if self._group is not None:
+                self._group.limit(memory_bytes=limits.memory_bytes, cpu_count=cpu_count)
+            async with asyncio.timeout(CONFIGURE_DEADLINE_S):
+                await self._send(header, b"")
+                await self._configured
+        except (OSError, TimeoutError, BoxDied) as error:
+            self.kill()
+            await self.wait_dead()
+            raise SpawnFailed(f"The limits of a new box could not be set: {error}") from error
+
+    async def run_cell(self, code: str) -> AsyncIterator[Shown]:
+        """
+        Run one cell; yield what it shows as it shows it, then one CellEnded. One at a time.
+
+        Leaving the iteration early does not stop the cell: interrupt or kill it first.
+        """
+        assert self._cell is None
+        self._cells += 1
+        cell = self._cell = _Cell(secrets.token_hex(16), self._logs_bytes_max)
+        kills_before = self._group.oom_kills() if self._group is not None else 0
+        try:
+            header = {"op": "execute", "cell": self._cells, "nonce": cell.nonce}
+            try:
+                await self._send(header, code.encode("utf-8", "surrogatepass"))
+            except BoxDied:
+                await self.wait_dead()
+            while (shown := await cell.next()) is not None:
+                yield shown
+        finally:
+            self._cell = None
+        kills = self._group.oom_kills() - kills_before if self._group is not None else 0
+        yield CellEnded(cell.status, kills > 0, cell.dropped_bytes)
+
+    def interrupt(self) -> None:
+        """Send one SIGINT. The kernel ignores it between cells."""
+        self._signal(signal.SIGINT)
+
+    def kill(self) -> None:
+        """SIGKILL the kernel; it is pid 1 of its namespace, so everything in the box dies."""
+        self._signal(signal.SIGKILL)
+
+    async def wait_dead(self) -> None:
+        """Wait until the kernel is gone."""
+        await self._dead.wait()
+
+    def hand_over(self) -> Handles:
+        """Give the dead box's files and namespaces to its successor, and release the rest."""
+        assert self.is_dead
+        handles, self._handles = self._handles, None
+        assert handles is not None
+        self.release()
+        return handles
+
+    def release(self) -> None:
+        """After death: close every descriptor and remove the control group."""
+        assert self.is_dead
+        self._descriptors.close()
+        os.close(self._pidfd)
+        if self._handles is not None:
+            self._handles.close()
+            self._handles = None
+        if self._group is not None:
+            group, self._group = self._group, None
+            self._loop.run_in_executor(None, group.remove)
+
+    # ---- what goes out -------------------------------------------------------------------------
+
+    def _signal(self, number: signal.Signals) -> None:
+        if not self.is_dead:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._pidfd, number)
+
+    async def _send(self, header: dict[str, Any], body: bytes) -> None:
+        """Send one value. Raises BoxDied."""
+        for message in protocol.split(header, body):
+            while True:
+                if self.is_dead:
+                    raise BoxDied
+                try:
+                    self._descriptors.socket.send(message)
+                    break
+                except BlockingIOError:
+                    await self._until_writable()
+                except OSError as error:
+                    raise BoxDied from error
+
+    async def _until_writable(self) -> None:
+        fd = self._descriptors.socket.fileno()
+        writable = asyncio.Event()
+        self._loop.add_writer(fd, writable.set)
+        waits = [asyncio.ensure_future(e.wait()) for e in (writable, self._dead)]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self._loop.remove_writer(fd)
+            for wait in waits:
+                wait.cancel()
+
+    # ---- what arrives --------------------------------------------------------------------------
+
+    def _on_death(self) -> None:
+        """The kernel ended: take what it left behind, then tell whoever waits."""
+        self._loop.remove_reader(self._pidfd)
+        while self._take_messages() == "more":
+            pass
+        for fd, stream in ((self._descriptors.out, "stdout"), (self._descriptors.err, "stderr")):
+            self._loop.remove_reader(fd)
+            while self._take_bytes(fd, cast("Stream", stream), _PIPE_READ_MAX):
+                pass
+        self._loop.remove_reader(self._descriptors.socket.fileno())
+        self._dead.set()
+        if self._configured is not None and not self._configured.done():
+            self._configured.set_exception(BoxDied())
+        if self._cell is not None:
+            self._cell.end("died")
+
+    def _on_socket(self) -> None:
+        if self._take_messages() == "closed" and not self.is_dead:
+            # The kernel closed its socket, or broke the protocol: it can never be heard again.
+            self._loop.remove_reader(self._descriptors.socket.fileno())
+            self.kill()
+
+    def _on_pipe(self, fd: int, stream: Stream) -> None:
+        """Order rule 2: count the bytes first, then the messages, then at most that many bytes."""
+        waiting: int = struct.unpack("i", fcntl.ioctl(fd, termios.FIONREAD, bytes(4)))[0]
+        if waiting == 0:
+            with contextlib.suppress(BlockingIOError):
+                if os.read(fd, 1) == b"":  # every writer is gone
+                    self._loop.remove_reader(fd)
+            return
+        self._on_socket()
+        self._take_bytes(fd, stream, min(waiting, _PIPE_READ_MAX))
+
+    def _take_bytes(self, fd: int, stream: Stream, count: int) -> bool:
+        """Read from a pipe; return whether there was anything."""
+        try:
+            data = os.read(fd, count)
+        except BlockingIOError:
+            return False
+        if data and self._cell is not None:
+            self._cell.add_bytes(stream, data)
+        return bool(data)
+
+    def _take_messages(self) -> Literal["empty", "more", "closed"]:
+        for _ in range(_BATCH_MAX):
+            try:
+                data = self._descriptors.socket.recv(protocol.MESSAGE_BYTES_MAX + 1)
+            except BlockingIOError:
+                return "empty"
+            except OSError:
+                return "closed"
+            if not data:
+                return "closed"
+            try:
+                frame = self._assembler.feed(data)
+                if frame is not None:
+                    self._take(frame)
+            except protocol.FrameError:
+                return "closed"
+        return "more"
+
+    def _take(self, frame: protocol.Frame) -> None:
+        header = frame.header
+        if header["op"] == "configured" and self._configured is not None:
+            if not self._configured.done():
+                self._configured.set_result(None)
+            return
+        cell = self._cell
+        if cell is None or header.get("nonce") != cell.nonce:
+            return  # an echo of another cell: never this one's
+        match header["op"]:
+            case "logs":
+                cell.add_logs(header["stream"], frame.body.decode("utf-8", "replace"))
+            case "result":
+                cell.add_value(Result(frame.body.decode("utf-8", "replace")), len(frame.body))
+            case "image":
+                image = Image(header["mime"], frame.body, header["name"], header["saved_path"])
+                cell.add_value(image, len(frame.body))
+            case "error":
+                trace = frame.body.decode("utf-8", "replace")
+                cell.add_value(Error(header["name"], header["message"], trace), len(frame.body))
+            case "done":
+                cell.end(header["status"])
+
+
+class _Cell:
+    """
+    What the running cell has shown so far, bounded, waiting to be taken.
+
+    The first half of the logs allowance is passed on at once. From then on logs are held, the
+    oldest dropped as more arrive, so that at the end the last half is still there to be shown.
+    """
+
+    def __init__(self, nonce: str, logs_bytes_max: int) -> None:
+        self.nonce = nonce
+        self.status: Literal["ok", "error", "interrupted", "died"] = "died"
+        self.dropped_bytes = 0
+        self._head_left = logs_bytes_max // 2
+        self._tail_max = logs_bytes_max - self._head_left
+        self._tail: collections.deque[Shown] = collections.deque()
+        self._tail_bytes = 0
+        self._dropped_logs = 0
+        self._values = 0
+        self._values_bytes = 0
+        self._ready: collections.deque[Shown] = collections.deque()
+        self._has_ended = False
+        self._changed = asyncio.Event()
+        self._decoders = {
+            stream: codecs.getincrementaldecoder("utf-8")("replace")
+            for stream in ("stdout", "stderr")
+        }
+
+    async def next(self) -> Shown | None:
+        """The next thing shown, or None when the cell is over."""
+        while not self._ready:
+            if self._has_ended:
+                return None
+            self._changed.clear()
+            await self._changed.wait()
+        return self._ready.popleft()
+
+    def add_bytes(self, stream: Stream, data: bytes) -> None:
+        """Text that reached descriptor 1 or 2; may stop inside a character."""
+        self.add_logs(stream, self._decoders[stream].decode(data))
+
+    def add_logs(self, stream: Stream, text: str) -> None:
+        if not text or self._has_ended:
+            return
+        if self._head_left > 0:
+            head, text = text[: self._head_left], text[self._head_left :]
+            self._head_left -= _size(head)
+            self._pass_on(Logs(stream, head))
+        # A piece at most half the tail, so that dropping the oldest never empties it.
+        step = max(1, self._tail_max // 8)
+        for start in range(0, len(text), step):
+            piece = text[start : start + step]
+            self._tail.append(Logs(stream, piece))
+            self._tail_bytes += _size(piece)
+            self._shorten_tail()
+
+    def add_value(self, value: Result | Image | Error, size: int) -> None:
+        if self._has_ended:
+            return
+        self._values += 1
+        self._values_bytes += size
+        if self._values > VALUES_MAX or self._values_bytes > VALUES_BYTES_MAX:
+            self.dropped_bytes += size
+        elif self._tail:
+            self._tail.append(value)
+        else:
+            self._pass_on(value)
+
+    def end(self, status: Literal["ok", "error", "interrupted", "died"]) -> None:
+        if self._has_ended:
+            return
+        for stream, decoder in self._decoders.items():
+            self.add_logs(cast("Stream", stream), decoder.decode(b"", final=True))
+        if self._dropped_logs:
+            self.dropped_bytes += self._dropped_logs
+            notice = f"\n[… {self._dropped_logs:,} bytes of output left out …]\n"
+            self._ready.append(Logs("stdout", notice))
+        self._ready.extend(self._tail)
+        self._tail.clear()
+        self.status = status
+        self._has_ended = True
+        self._changed.set()
+
+    def _shorten_tail(self) -> None:
+        while self._tail_bytes > self._tail_max:
+            oldest = self._tail.popleft()
+            if isinstance(oldest, Logs):
+                size = _size(oldest.text)
+                self._tail_bytes -= size
+                self._dropped_logs += size
+            else:
+                self._pass_on(oldest)
+
+    def _pass_on(self, shown: Shown) -> None:
+        self._ready.append(shown)
+        self._changed.set()
+
+
+def _size(text: str) -> int:
+    """Bytes of a text as UTF-8, near enough: most are ASCII, and none is undercounted by much."""
+    return len(text) if text.isascii() else len(text.encode("utf-8", "replace"))

@@ -1,0 +1,421 @@
+"""
+Starts the zygote and has it fork boxes: the host's side of how the wall is built.
+
+The order inside is `wall/zygote.py`. Here: which uid a box gets, the descriptors it starts with,
+its control group, and a look from outside (`verify.py`) before anybody may use it. A box that
+fails any of this is killed and reported; none is ever handed out half sealed.
+"""
+
+from __future__ import annotations
+
+import array
+import asyncio
+import contextlib
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import sanderling
+from sanderling.environments.locate import find as find_environment
+from sanderling.errors import MachineFull, MachineUnfit, SpawnFailed
+from sanderling.sandbox import cgroup, verify
+from sanderling.sandbox.box import Box, Descriptors, Handles
+from sanderling.sandbox.wall import identity, linux
+from sanderling.sandbox.wall.zygote import MESSAGE_BYTES_MAX, Plan
+
+START_DEADLINE_S = 60.0  # importing everything takes 1.5 s on a quiet machine
+SPAWN_DEADLINE_S = 15.0  # a box takes 8 ms; a loaded machine gets all the time it needs
+INODES_MAX = 100_000  # files and folders in one box
+_GUEST_UIDS = 60_000  # of the 65,536 of the range, from 1001 on
+_FDS_MAX = 8
+
+DEFAULT_PRELOAD = (
+    "numpy",
+    "pandas",
+    "matplotlib.pyplot",
+    "scipy.stats",
+    "scipy.optimize",
+    "sklearn.linear_model",
+    "sklearn.ensemble",
+    "PIL.Image",
+    "openpyxl",
+)
+
+_BOOTSTRAP = (
+    "import sys; root = sys.argv[1]; sys.path.insert(0, root); "
+    "from sanderling.sandbox.wall.zygote import main; sys.path.remove(root); "
+    "main(int(sys.argv[2]), sys.argv[3])"
+)
+
+
+@dataclass(frozen=True)
+class ZygoteFacts:
+    """What the zygote said of itself, and what the machine offers it."""
+
+    python: str
+    modules: tuple[str, ...]
+    preload_ms: float
+    landlock_abi: int
+    cgroups: cgroup.Kind
+    has_uid_range: bool
+
+
+class Spawner:
+    """One zygote and the boxes it has forked. All methods belong to one event loop."""
+
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        control: socket.socket,
+        cgroups: cgroup.Cgroups,
+        facts: ZygoteFacts,
+        *,
+        disk_bytes: int,
+        logs_bytes_max: int,
+    ) -> None:
+        self.facts = facts
+        self._process = process
+        self._control = control
+        self._cgroups = cgroups
+        self._disk_bytes = disk_bytes
+        self._logs_bytes_max = logs_bytes_max
+        self._turn = asyncio.Lock()
+        self._count = 0
+
+    @classmethod
+    async def start(
+        cls,
+        *,
+        env: Path,
+        disk_bytes: int,
+        logs_bytes_max: int,
+        preload: tuple[str, ...] = DEFAULT_PRELOAD,
+    ) -> Spawner:
+        """
+        Start a zygote on the guest environment `env` and wait until it is warm.
+
+        Raises:
+            SetupError: there is no guest environment at `env`.
+            MachineUnfit: this machine refuses a part of the wall; says which.
+        """
+        if not linux.IS_SUPPORTED:
+            raise MachineUnfit(f"Boxes need an x86_64 or aarch64 machine, not {linux.MACHINE}.")
+        environment = find_environment(env)
+        has_range = os.geteuid() == 0
+        plan = Plan(
+            visible=[str(p) for p in environment.base_prefixes],
+            path=f"{environment.path}/bin:/usr/local/bin:/usr/bin:/bin",
+            mpl_config=str(environment.mpl_config) if environment.mpl_config.is_dir() else None,
+            preload=list(preload),
+            has_range=has_range,
+            uid=os.geteuid(),
+            gid=os.getegid(),
+        )
+        control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            process = _launch(environment.python, theirs.fileno(), plan)
+        control.setblocking(False)
+        try:
+            async with asyncio.timeout(START_DEADLINE_S):
+                facts = await _introduce(control, process.pid, has_range=has_range)
+        except (TimeoutError, MachineUnfit) as error:
+            process.kill()
+            process.wait()
+            control.close()
+            if isinstance(error, MachineUnfit):
+                raise
+            raise MachineUnfit(
+                f"The zygote was not ready after {START_DEADLINE_S:.0f} s; the machine is too busy "
+                "or the guest environment is on a very slow disk."
+            ) from error
+        cgroups = cgroup.find(f"sanderling-{os.getpid()}-{secrets.token_hex(4)}")
+        return cls(
+            process,
+            control,
+            cgroups,
+            ZygoteFacts(
+                python=facts["python"],
+                modules=tuple(facts["modules"]),
+                preload_ms=facts["preload_ms"],
+                landlock_abi=facts["landlock"],
+                cgroups=cgroups.kind,
+                has_uid_range=has_range,
+            ),
+            disk_bytes=disk_bytes,
+            logs_bytes_max=logs_bytes_max,
+        )
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the zygote still runs. When it does not, all its boxes are dead."""
+        return self._process.poll() is None
+
+    async def spawn(self) -> Box:
+        """
+        Fork a fresh box: sealed, looked at from outside, not yet configured.
+
+        Raises:
+            SpawnFailed: a part of the wall could not be built.
+            MachineFull: the machine has no memory or processes left to fork with.
+        """
+        self._count += 1
+        uid = 0
+        if self.facts.has_uid_range:
+            uid = identity.GUEST_UID + 1 + self._count % _GUEST_UIDS
+        return await self._fork(uid, None)
+
+    async def respawn(self, dead: Box) -> Box:
+        """
+        Put a new kernel into the namespaces of a dead box: /mnt/data is kept. `dead` is used up.
+
+        Raises:
+            SpawnFailed, MachineFull: as `spawn`; then `dead` is released and its files are gone.
+        """
+        assert dead.is_dead
+        handles = dead.hand_over()
+        try:
+            return await self._fork(dead.guest_uid, handles)
+        except BaseException:
+            handles.close()
+            raise
+
+    async def close(self) -> None:
+        """End the zygote; every box dies with it."""
+        self._control.close()
+        if self.is_alive:
+            self._process.kill()
+        await asyncio.to_thread(self._process.wait)
+        self._cgroups.close()
+
+    async def _fork(self, uid: int, handles: Handles | None) -> Box:
+        """`handles` of a dead box to step into, or None to make a new place."""
+        ours, theirs = _descriptors()
+        try:
+            pid, pidfd = await self._ask(uid, theirs, handles)
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            for fd in theirs:
+                os.close(fd)
+        box_name = secrets.token_hex(8)
+        group: cgroup.Group | None = None
+        made: Handles | None = None
+        try:
+            async with asyncio.timeout(SPAWN_DEADLINE_S):
+                made = await _until_ready(ours.socket, expects_handles=handles is None)
+            verify.check_wall(pid, uid=identity.HOST_UID_FIRST + uid if uid else None)
+            group = self._cgroups.create(box_name)
+            if group is not None:
+                group.add(pid)
+            kept = made or handles
+            assert kept is not None
+        except BaseException as error:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+            os.close(pidfd)
+            ours.close()
+            if made is not None:
+                made.close()
+            if group is not None:
+                await asyncio.to_thread(group.remove)
+            if isinstance(error, TimeoutError):
+                raise SpawnFailed(
+                    f"A new box was not ready after {SPAWN_DEADLINE_S:.0f} s."
+                ) from error
+            if isinstance(error, OSError):
+                raise SpawnFailed(f"A new box could not be built: {error}") from error
+            raise
+        return Box(
+            box_name,
+            pid=pid,
+            pidfd=pidfd,
+            descriptors=ours,
+            handles=kept,
+            group=group,
+            guest_uid=uid,
+            file_owner=(identity.HOST_UID_FIRST + uid,) * 2 if uid else None,
+            logs_bytes_max=self._logs_bytes_max,
+        )
+
+    async def _ask(
+        self, uid: int, theirs: list[int], handles: Handles | None
+    ) -> tuple[int, int]:
+        """Have the zygote fork; return the machine's number of the new process and its pidfd."""
+        # Shielded: an answer that nobody waited for would be taken for the next request's.
+        exchange = asyncio.ensure_future(self._exchange(uid, theirs, handles))
+        try:
+            pidfd = await asyncio.shield(exchange)
+        except asyncio.CancelledError:
+            exchange.add_done_callback(_discard)
+            raise
+        return _pid_of(pidfd), pidfd
+
+    async def _exchange(self, uid: int, theirs: list[int], handles: Handles | None) -> int:
+        request = {"uid": uid, "disk_bytes": self._disk_bytes, "inodes": INODES_MAX}
+        # Duplicates, so that a caller who gives up may close its own at once.
+        fds = [os.dup(fd) for fd in theirs + (handles.namespaces if handles is not None else [])]
+        async with self._turn:
+            try:
+                socket.send_fds(self._control, [json.dumps(request).encode()], fds)
+                message, received = await _receive(self._control)
+            except (OSError, ConnectionError) as error:
+                raise SpawnFailed("The zygote is gone; no box can be forked.") from error
+            finally:
+                for fd in fds:
+                    os.close(fd)
+        if "error" in message:
+            raise MachineFull(f"No further box can be forked now: {message['error']}")
+        [pidfd] = received
+        return pidfd
+
+
+def _launch(python: Path, control_fd: int, plan: Plan) -> subprocess.Popen[bytes]:
+    package_root = str(Path(sanderling.__file__).parents[1])
+    arguments = [str(control_fd), json.dumps(asdict(plan))]
+    # -I: nothing of the operator's own Python settings; stdout and stderr are the host's log.
+    return subprocess.Popen(
+        [str(python), "-I", "-B", "-c", _BOOTSTRAP, package_root, *arguments],
+        pass_fds=[control_fd],
+        stdin=subprocess.DEVNULL,
+        stdout=sys.stderr,
+        env={
+            "PATH": "/usr/bin:/bin",
+            "LANG": "C.UTF-8",
+            # Read by libraries as they are loaded, which is before the zygote can set them.
+            "OPENBLAS_NUM_THREADS": "1",
+            "OMP_NUM_THREADS": "1",
+        },
+        start_new_session=True,
+    )
+
+
+async def _introduce(control: socket.socket, pid: int, *, has_range: bool) -> dict[str, Any]:
+    """Give the zygote its uids, wait until it is warm, and return the facts it states."""
+    try:
+        if has_range:
+            message, _ = await _receive(control)
+            _raise_unfit(message)
+            for name in ("uid_map", "gid_map"):
+                line = f"0 {identity.HOST_UID_FIRST} {identity.UID_COUNT}"
+                Path(f"/proc/{pid}/{name}").write_text(line)
+            control.send(b"mapped")
+        message, _ = await _receive(control)
+    except (OSError, ConnectionError) as error:
+        raise MachineUnfit(
+            f"The zygote ended before it was ready ({error}). Run `sanderling doctor`."
+        ) from error
+    _raise_unfit(message)
+    return message
+
+
+def _raise_unfit(message: dict[str, Any]) -> None:
+    if "error" in message:
+        raise MachineUnfit(
+            f"The wall cannot be built on this machine: {message['error']}. "
+            "Run `sanderling doctor` to see what is missing and how to mend it."
+        )
+
+
+async def _until_ready(control: socket.socket, *, expects_handles: bool) -> Handles | None:
+    """Wait for a new box: its handles first, if it makes its own place, then `ready`."""
+    made: Handles | None = None
+    try:
+        while True:
+            message, fds = await _receive(control)
+            match message.get("op"):
+                case "built" if expects_handles and made is None and len(fds) == 5:
+                    made = Handles(fds[0], fds[1:])
+                case "ready" if expects_handles == (made is not None) and not fds:
+                    return made
+                case "failed":
+                    raise SpawnFailed(f"A new box could not be built: {message.get('message')}")
+                case _:
+                    for fd in fds:
+                        os.close(fd)
+                    raise SpawnFailed(f"A new box said {message.get('op')!r} before it was ready.")
+    except (ConnectionError, ValueError) as error:
+        if made is not None:
+            made.close()
+        raise SpawnFailed(f"A new box ended before it was ready ({error}).") from error
+    except BaseException:
+        if made is not None:
+            made.close()
+        raise
+
+
+def _descriptors() -> tuple[Descriptors, list[int]]:
+    """Return the host's ends, and the kernel's ends in the order the zygote expects."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    out_read, out_write = os.pipe2(os.O_CLOEXEC)
+    err_read, err_write = os.pipe2(os.O_CLOEXEC)
+    for fd in (out_read, err_read):
+        os.set_blocking(fd, False)
+    ours.setblocking(False)
+    # The kernel gets duplicates of the read ends: the same open pipe, non-blocking for both.
+    kernel_ends = [theirs.detach(), out_write, err_write, os.dup(out_read), os.dup(err_read)]
+    return Descriptors(ours, out_read, err_read), kernel_ends
+
+
+async def _receive(control: socket.socket) -> tuple[dict[str, Any], list[int]]:
+    """
+    Wait for one message with its descriptors.
+
+    Raises:
+        ConnectionError: the other end is closed.
+        ValueError: it is not a JSON object.
+    """
+    loop = asyncio.get_running_loop()
+    ancillary_bytes = socket.CMSG_SPACE(_FDS_MAX * array.array("i").itemsize)
+    while True:
+        try:
+            data, ancillary, _, _ = control.recvmsg(
+                MESSAGE_BYTES_MAX, ancillary_bytes, socket.MSG_CMSG_CLOEXEC
+            )
+            break
+        except BlockingIOError:
+            readable = loop.create_future()
+            loop.add_reader(control.fileno(), _set_once, readable)
+            try:
+                await readable
+            finally:
+                loop.remove_reader(control.fileno())
+    fds = array.array("i")
+    for level, kind, raw in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            fds.frombytes(raw[: len(raw) - len(raw) % fds.itemsize])
+    if not data:
+        raise ConnectionError("its socket closed")
+    try:
+        message = json.loads(data)
+        if not isinstance(message, dict):
+            raise ValueError("not an object")
+    except ValueError:
+        for fd in fds:
+            os.close(fd)
+        raise
+    return message, list(fds)
+
+
+def _discard(exchange: asyncio.Future[int]) -> None:
+    if not exchange.cancelled() and exchange.exception() is None:
+        os.close(exchange.result())
+
+
+def _set_once(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+def _pid_of(pidfd: int) -> int:
+    for line in Path(f"/proc/self/fdinfo/{pidfd}").read_text().splitlines():
+        if line.startswith("Pid:"):
+            return int(line.split()[1])
+    raise SpawnFailed("The new process has no number.")

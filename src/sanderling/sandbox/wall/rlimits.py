@@ -1,0 +1,40 @@
+"""
+Per-process limits of a box (setrlimit): the fence that holds even where there is no cgroup.
+
+RLIMIT_DATA is not here: the memory tier is known only when a container takes the box, so the
+kernel sets it on `configure`, before any code of the user's.
+"""
+
+from __future__ import annotations
+
+import resource
+
+PROCESSES_MAX = 256  # processes and threads; joblib and BLAS on 64 cores fit, a fork bomb does not
+OPEN_FILES_MAX = 1024  # what Linux gives a login shell
+FILE_BYTES_MAX = 8 << 30  # one file; the tmpfs quota is the real bound, this one stops sparse files
+PENDING_SIGNALS_MAX = 1024
+LOCKED_BYTES_MAX = 64 << 10
+
+
+def apply() -> None:
+    """
+    Set every limit, soft and hard alike; nothing in the box can raise them again.
+
+    Raises:
+        OSError, ValueError: the machine's own hard limit is lower; the box must not be used.
+    """
+    for limit, value in (
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_NOFILE, OPEN_FILES_MAX),
+        (resource.RLIMIT_NPROC, PROCESSES_MAX),
+        (resource.RLIMIT_FSIZE, FILE_BYTES_MAX),
+        (resource.RLIMIT_MEMLOCK, LOCKED_BYTES_MAX),
+        (resource.RLIMIT_MSGQUEUE, 0),
+        (resource.RLIMIT_NICE, 0),
+        (resource.RLIMIT_RTPRIO, 0),
+        (resource.RLIMIT_SIGPENDING, PENDING_SIGNALS_MAX),
+    ):
+        hard = resource.getrlimit(limit)[1]
+        if hard != resource.RLIM_INFINITY:
+            value = min(value, hard)  # a stricter machine is welcome
+        resource.setrlimit(limit, (value, value))

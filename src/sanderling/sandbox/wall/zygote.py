@@ -1,0 +1,316 @@
+"""
+The zygote: a Python that has imported everything once, and forks a sealed copy for every box.
+
+It is started by the host with the guest environment's interpreter, knows nothing of the server,
+and is itself pid 1 of a pid namespace: when it dies, every box dies with it. No user code ever runs
+in it. The order of `main` and of `_enter_box` is the wall; each step depends on those before it.
+
+    main        namespaces → root file system → imports → wait for requests
+    per box     fork → network → mounts → limits → identity → Landlock → seccomp → kernel
+
+A request is one message on the control socket (docs/protocol.md, §2). Whatever fails in a box is
+reported on that box's own socket, and the box ends: no step is optional.
+"""
+
+from __future__ import annotations
+
+import array
+import atexit
+import fcntl
+import json
+import os
+import shutil
+import signal
+import socket
+import struct
+import sys
+import time
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from sanderling.kernel import main as kernel_main
+from sanderling.kernel import preload
+from sanderling.sandbox.wall import identity, landlock, linux, mounts, rlimits, seccomp
+
+MESSAGE_BYTES_MAX = 65536
+_FDS_MAX = 16
+_FIRST_SPARE_FD = 200
+_SIOCSIFFLAGS, _IFF_UP_RUNNING = 0x8914, 0x41
+_BOX_NAMESPACES = (
+    ("mnt", linux.CLONE_NEWNS),
+    ("net", linux.CLONE_NEWNET),
+    ("ipc", linux.CLONE_NEWIPC),
+    ("uts", linux.CLONE_NEWUTS),
+)
+# Read once by the libraries when they load: one thread each, so that a fork is safe.
+_ONE_THREAD = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the host asks the zygote to be; sent as JSON in its arguments."""
+
+    visible: list[str]
+    path: str  # PATH inside
+    mpl_config: str | None
+    preload: list[str]
+    has_range: bool  # True: the host is root and writes a uid range; False: one uid
+    uid: int
+    gid: int
+
+
+def main(control_fd: int, plan_json: str) -> NoReturn:
+    """Build the root, load the libraries, serve requests until the control socket closes."""
+    plan = Plan(**json.loads(plan_json))
+    control = socket.socket(fileno=control_fd)
+    linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
+    try:
+        covered = _enter_namespaces(plan, control)
+    except OSError as error:
+        _tell(control, {"error": str(error), "errno": error.errno})
+        os._exit(1)
+    _become_init(control)
+    try:
+        facts = _warm_up(plan, covered)
+    except Exception as error:  # the process boundary: the host must learn why
+        _tell(control, {"error": f"{type(error).__name__}: {error}", "errno": None})
+        os._exit(1)
+    _tell(control, facts)
+    _serve(control, plan, covered)
+
+
+def _enter_namespaces(plan: Plan, control: socket.socket) -> dict[str, str]:
+    if plan.has_range:
+        # As root: build the root file system with root's eyes (the environment may lie below a
+        # private folder), then give root up for a namespace in which it is nobody outside.
+        linux.unshare(linux.CLONE_NEWNS)
+        covered = mounts.build_root(plan.visible)
+        linux.unshare(linux.CLONE_NEWUSER)
+        _tell(control, {"op": "map"})
+        if control.recv(16) != b"mapped":
+            os._exit(1)
+        os.setgroups([])
+        os.setresgid(0, 0, 0)
+        os.setresuid(0, 0, 0)
+        linux.unshare(linux.CLONE_NEWNS)
+    else:
+        identity.enter_single_user_namespace(plan.uid, plan.gid)
+        linux.unshare(linux.CLONE_NEWNS)
+        covered = mounts.build_root(plan.visible)
+    linux.unshare(
+        linux.CLONE_NEWNET | linux.CLONE_NEWIPC | linux.CLONE_NEWUTS | linux.CLONE_NEWPID
+    )
+    return covered
+
+
+def _become_init(control: socket.socket) -> None:
+    """Go on in a child that is pid 1 of the new pid namespace; the parent only waits for it."""
+    child = os.fork()
+    if child == 0:
+        linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
+        return
+    control.close()
+    _, status = os.waitpid(child, 0)
+    os._exit(os.waitstatus_to_exitcode(status) & 0xFF)
+
+
+def _warm_up(plan: Plan, covered: dict[str, str]) -> dict[str, Any]:
+    linux.mount("proc", "/proc", "proc", linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC)
+    mpl_config = f"{mounts.HOME}/.config/matplotlib"
+    os.environ.clear()
+    os.environ.update(
+        PATH=plan.path,
+        HOME=mounts.HOME,
+        USER="user",
+        LANG="C.UTF-8",
+        TMPDIR="/tmp",  # noqa: S108 - the box's own
+        MPLBACKEND="agg",
+        MPLCONFIGDIR=mpl_config,
+        PYTHONUNBUFFERED="1",
+        **dict.fromkeys(_ONE_THREAD, "1"),
+    )
+    mounts.mount_scratch(covered)
+    os.makedirs(mpl_config)
+    if plan.mpl_config is not None:
+        shutil.copytree(plan.mpl_config, mpl_config, dirs_exist_ok=True)
+    started = time.perf_counter()
+    report = preload.preload(plan.preload)
+    preload_ms = (time.perf_counter() - started) * 1000
+    os.chdir("/")
+    mounts.unmount_scratch()
+    mounts.seal_root()
+    for name in _ONE_THREAD:
+        del os.environ[name]
+    atexit._clear()
+    preload.collapse_heap()
+    preload.freeze()
+    version = landlock.abi()
+    if version == 0:
+        raise OSError("Landlock is missing: this kernel was built or started without it")
+    return {
+        "op": "warm",
+        "preload_ms": round(preload_ms, 1),
+        "modules": list(report.modules),
+        "landlock": version,
+        "python": sys.version.split()[0],
+    }
+
+
+def _serve(control: socket.socket, plan: Plan, covered: dict[str, str]) -> NoReturn:
+    wall = _Wall(plan.has_range, covered, seccomp.Filter(), landlock.abi())
+    own_pids = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+    signal.signal(signal.SIGCHLD, _reap)
+    ancillary_bytes = socket.CMSG_SPACE(_FDS_MAX * 4)
+    while True:
+        message, ancillary, _, _ = control.recvmsg(MESSAGE_BYTES_MAX, ancillary_bytes)
+        if not message:
+            os._exit(0)
+        fds = _descriptors(ancillary)
+        # The next child is to be pid 1 of a namespace of its own: back to ours, then a new one.
+        linux.setns(own_pids, linux.CLONE_NEWPID)
+        linux.unshare(linux.CLONE_NEWPID)
+        # No reaping between fork and pidfd_open: the number must still be this child's.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
+        try:
+            pid = os.fork()
+        except OSError as error:
+            _tell(control, {"error": str(error), "errno": error.errno})
+        else:
+            if pid == 0:
+                wall.enter_box(json.loads(message), fds)
+            pidfd = os.pidfd_open(pid)
+            socket.send_fds(control, [b'{"op": "forked"}\n'], [pidfd])
+            os.close(pidfd)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
+        for fd in fds:
+            os.close(fd)
+
+
+class _Wall:
+    """What a forked child goes through on its way to becoming a kernel."""
+
+    def __init__(
+        self, has_range: bool, covered: dict[str, str], calls: seccomp.Filter, landlock_abi: int
+    ) -> None:
+        self._has_range = has_range
+        self._covered = covered
+        self._calls = calls
+        self._landlock_abi = landlock_abi
+
+    def enter_box(self, request: dict[str, Any], fds: list[int]) -> NoReturn:
+        """Build this box's wall around this process, then be its kernel. Never returns."""
+        try:
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
+            os.setsid()
+            namespace_fds = _arrange_descriptors(fds)
+            host = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, fileno=os.dup(3))
+            try:
+                if namespace_fds:
+                    self._rejoin(namespace_fds)
+                else:
+                    self._make_place(request, host)
+                self._lock(request["uid"])
+            except Exception as error:  # the box boundary: the host must learn why
+                message = f"{type(error).__name__}: {error}"
+                _tell(host, {"op": "failed", "message": message})
+                os._exit(1)
+            host.close()
+            kernel_main.serve()
+        finally:
+            os._exit(1)
+
+    def _make_place(self, request: dict[str, Any], host: socket.socket) -> None:
+        """Namespaces, network and file systems of a new box; its handles go to the host."""
+        linux.unshare(linux.CLONE_NEWNET)
+        _raise_loopback()
+        linux.unshare(
+            linux.CLONE_NEWNS | linux.CLONE_NEWIPC | linux.CLONE_NEWUTS | linux.CLONE_NEWCGROUP
+        )
+        mounts.mount_writable(
+            disk_bytes=request["disk_bytes"],
+            inodes=request["inodes"],
+            owner=request["uid"],
+            covered=self._covered,
+        )
+        mounts.mount_proc()
+        linux.set_hostname("sandbox")
+        handles = [os.open("/mnt/data", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)]
+        handles += [
+            os.open(f"/proc/self/ns/{name}", os.O_RDONLY | os.O_CLOEXEC)
+            for name, _ in _BOX_NAMESPACES
+        ]
+        socket.send_fds(host, [b'{"op": "built"}\n'], handles)
+        for fd in handles:
+            os.close(fd)
+
+    def _rejoin(self, namespace_fds: list[int]) -> None:
+        """Step into the namespaces of a box whose kernel died; its files are there."""
+        for fd, (_, kind) in zip(namespace_fds, _BOX_NAMESPACES, strict=True):
+            linux.setns(fd, kind)
+            os.close(fd)
+        linux.unshare(linux.CLONE_NEWCGROUP)
+        os.chdir("/")
+        linux.umount("/proc")
+        mounts.mount_proc()
+
+    def _lock(self, uid: int) -> None:
+        """Give everything up, in the only order that works."""
+        with open("/proc/self/oom_score_adj", "w") as file:
+            file.write("500")  # before anything of the machine's own
+        rlimits.apply()
+        identity.become_guest(uid, has_range=self._has_range)
+        identity.give_up_power()
+        os.umask(0o022)
+        os.chdir("/mnt/data")
+        landlock.restrict(self._landlock_abi)
+        self._calls.apply()
+
+
+def _arrange_descriptors(fds: list[int]) -> list[int]:
+    """
+    Put the five descriptors of the kernel at 1 to 5, the rest from 6, and close all others.
+
+    fds: kernel socket, stdout and stderr write ends, their read ends, then any namespace handles.
+    """
+    spare = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _FIRST_SPARE_FD) for fd in fds]
+    nothing = fcntl.fcntl(
+        os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC), fcntl.F_DUPFD_CLOEXEC, _FIRST_SPARE_FD
+    )
+    os.closerange(3, _FIRST_SPARE_FD)
+    kernel_socket, out, err, out_read, err_read, *rest = spare
+    os.dup2(nothing, 0)
+    os.dup2(out, 1)
+    os.dup2(err, 2)
+    for target, fd in enumerate((kernel_socket, out_read, err_read, *rest), start=3):
+        os.dup2(fd, target, inheritable=False)
+    first_free = 6 + len(rest)
+    os.closerange(first_free, 65536)
+    return list(range(6, first_free))
+
+
+def _raise_loopback() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        request = struct.pack("16sh14x", b"lo", _IFF_UP_RUNNING)
+        fcntl.ioctl(any_socket.fileno(), _SIOCSIFFLAGS, request)
+
+
+def _descriptors(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
+    fds = array.array("i")
+    for level, kind, data in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            fds.frombytes(data[: len(data) - len(data) % fds.itemsize])
+    return list(fds)
+
+
+def _reap(*_: object) -> None:
+    while True:
+        try:
+            if os.waitpid(-1, os.WNOHANG)[0] == 0:
+                return
+        except ChildProcessError:
+            return
+
+
+def _tell(control: socket.socket, message: dict[str, Any]) -> None:
+    control.send(json.dumps(message).encode() + b"\n")
