@@ -92,6 +92,8 @@ def _enter_namespaces(plan: Plan, control: socket.socket) -> dict[str, str]:
         os.setgroups([])
         os.setresgid(0, 0, 0)
         os.setresuid(0, 0, 0)
+        # The change of uid made our own /proc entries the machine's root's; take them back.
+        linux.prctl(linux.PR_SET_DUMPABLE, 1)
         linux.unshare(linux.CLONE_NEWNS)
     else:
         identity.enter_single_user_namespace(plan.uid, plan.gid)
