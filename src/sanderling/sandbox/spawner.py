@@ -153,6 +153,11 @@ class Spawner:
         )
 
     @property
+    def pid(self) -> int:
+        """The process to watch: when it ends, the zygote and all its boxes have ended."""
+        return self._process.pid
+
+    @property
     def is_alive(self) -> bool:
         """Whether the zygote still runs. When it does not, all its boxes are dead."""
         return self._process.poll() is None
@@ -208,15 +213,17 @@ class Spawner:
         box_name = secrets.token_hex(8)
         group: cgroup.Group | None = None
         made: Handles | None = None
+        joining: asyncio.Future[None] | None = None
         try:
-            async with asyncio.timeout(SPAWN_DEADLINE_S):
-                made = await _until_ready(ours.socket, expects_handles=handles is None)
-            verify.check_wall(pid, uid=identity.HOST_UID_FIRST + uid if uid else None)
             group = self._cgroups.create(box_name)
             if group is not None:
-                group.add(pid)
-            kept = made or handles
-            assert kept is not None
+                # Moving a process can wait 10 ms for the machine; the box boots meanwhile.
+                joining = asyncio.ensure_future(asyncio.to_thread(group.add, pid))
+            async with asyncio.timeout(SPAWN_DEADLINE_S):
+                made = await _until_ready(ours.socket, expects_handles=handles is None)
+            if joining is not None:
+                await joining
+            verify.check_wall(pid, uid=identity.HOST_UID_FIRST + uid if uid else None)
         except BaseException as error:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(pidfd, signal.SIGKILL)
@@ -224,15 +231,18 @@ class Spawner:
             ours.close()
             if made is not None:
                 made.close()
+            if joining is not None:
+                await asyncio.wait([joining])
             if group is not None:
                 await asyncio.to_thread(group.remove)
             if isinstance(error, TimeoutError):
-                raise SpawnFailed(
-                    f"A new box was not ready after {SPAWN_DEADLINE_S:.0f} s."
-                ) from error
+                limit = f"{SPAWN_DEADLINE_S:.0f} s"
+                raise SpawnFailed(f"A new box was not ready after {limit}.") from error
             if isinstance(error, OSError):
                 raise SpawnFailed(f"A new box could not be built: {error}") from error
             raise
+        kept = made or handles
+        assert kept is not None
         return Box(
             box_name,
             pid=pid,

@@ -1,0 +1,160 @@
+"""
+The border between the kernel's code and the user's: what is true on one side only.
+
+User code is called through `Border.cross` and nowhere else. On the far side SIGINT raises
+KeyboardInterrupt; on the near side it does nothing. What user code may leave behind that would trip
+the kernel (a trace function, a low recursion limit, another SIGINT handler, patched builtins) is
+put away on the way back; patched builtins come back with the next crossing, since they are the
+user's own. The memory limit is a little wider on the near side, so that a cell which used up all
+of it can still be told so.
+
+A KeyboardInterrupt is only ever raised in a frame called by `cross`, never in its own: so there is
+no moment, however often the host repeats the signal, at which it could escape into the kernel.
+While a message is being sent it waits until the message is out (`deliver`).
+"""
+
+from __future__ import annotations
+
+import builtins
+import operator
+import os
+import resource
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterable
+from types import CodeType, FrameType
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+RESERVE_BYTES = 32 << 20  # what formatting a traceback and sending it takes, many times over
+_SHIELD_DEPTH = 8  # frames below a shielded function that still count as its own
+
+_GONE: Any = object()
+
+# Taken now: user code may put others in their place.
+_get_handler, _set_handler = signal.getsignal, signal.signal
+_settrace, _setprofile = sys.settrace, sys.setprofile
+_get_recursion_limit, _set_recursion_limit = sys.getrecursionlimit, sys.setrecursionlimit
+_setrlimit, _RLIMIT_DATA = resource.setrlimit, resource.RLIMIT_DATA
+_get_ident = threading.get_ident
+_is_not = operator.is_not
+
+
+class Border:
+    """Made once, in the main thread, after the kernel's own builtins are in place."""
+
+    def __init__(self) -> None:
+        self.is_pending = False  # a SIGINT waits for a message to be out
+        self._is_across = False
+        self._main_thread = _get_ident()
+        self._shielded: frozenset[CodeType] = frozenset()
+        self._handler = self._on_interrupt
+        self._recursion_limit = _get_recursion_limit()
+        self._memory: tuple[int, int] | None = None
+        self._builtins = vars(builtins)
+        self._names = tuple(self._builtins)
+        self._values = tuple(self._builtins.values())
+        self._patches: dict[str, Any] = {}
+        _set_handler(signal.SIGINT, self._handler)
+
+    def shield(self, functions: Iterable[Callable[..., Any]]) -> None:
+        """Let no KeyboardInterrupt be raised inside `functions`; they call `deliver` at the end."""
+        self._shielded |= {function.__code__ for function in functions}
+
+    def limit_memory(self, data_bytes: int) -> None:
+        """
+        Bound the process's data segment (RLIMIT_DATA) to `data_bytes`.
+
+        Raises:
+            OSError, ValueError: the machine's own limit is lower.
+        """
+        self._memory = (data_bytes, data_bytes + RESERVE_BYTES)
+        _setrlimit(_RLIMIT_DATA, (self._memory[1], self._memory[1]))
+
+    def cross(self, call: Callable[[], T]) -> T:
+        """Call user code. Whatever it raises comes through."""
+        self._prepare()
+        self._is_across = True
+        try:
+            return call()
+        finally:
+            self._is_across = False
+            # One that raises when it sees this call has been removed by Python for it.
+            try:
+                _setprofile(None)
+            except BaseException:  # noqa: BLE001, S110
+                pass
+            _settrace(None)
+            self._recover()
+
+    def deliver(self) -> None:
+        """Raise the KeyboardInterrupt that had to wait. Call when a message is out."""
+        if _get_ident() == self._main_thread:
+            self.is_pending = False
+            if self._is_across:
+                raise KeyboardInterrupt
+
+    def _on_interrupt(self, _number: int, frame: FrameType | None) -> None:
+        if not self._is_across or frame is None or frame.f_code is _CROSS:
+            return
+        inner: FrameType | None = frame
+        for _ in range(_SHIELD_DEPTH):
+            if inner is None:
+                break
+            if inner.f_code in self._shielded:
+                self.is_pending = True
+                return
+            inner = inner.f_back
+        raise KeyboardInterrupt
+
+    def _prepare(self) -> None:
+        self.is_pending = False
+        if self._memory is not None:
+            _setrlimit(_RLIMIT_DATA, self._memory)
+        if self._patches:
+            patches, self._patches = self._patches, {}
+            for name, value in patches.items():
+                if value is _GONE:
+                    del self._builtins[name]
+                else:
+                    self._builtins[name] = value
+
+    def _recover(self) -> None:
+        # Builtins first, and without any: nothing else here works if they do not.
+        found = self._builtins.get
+        for is_other in map(_is_not, map(found, self._names), self._values):
+            if is_other:
+                self._put_patches_away()
+                break
+        if self._memory is not None:
+            _setrlimit(_RLIMIT_DATA, (self._memory[1], self._memory[1]))
+        if _get_recursion_limit() < self._recursion_limit:
+            _set_recursion_limit(self._recursion_limit)
+        if _get_handler(signal.SIGINT) is not self._handler:
+            _set_handler(signal.SIGINT, self._handler)
+
+    def _put_patches_away(self) -> None:
+        index = 0
+        for name in self._names:
+            value = self._builtins.get(name, _GONE)
+            if value is not self._values[index]:
+                self._patches[name] = value
+                self._builtins[name] = self._values[index]
+            index += 1
+
+
+def data_bytes() -> int:
+    """
+    Return how much of RLIMIT_DATA this process uses.
+
+    Raises:
+        OSError: there is no /proc here.
+    """
+    with open("/proc/self/statm") as file:
+        # size resident shared text lib data dt, in pages. `data` counts the stack too, a little.
+        return int(file.read().split()[5]) * os.sysconf("SC_PAGE_SIZE")
+
+
+_CROSS = Border.cross.__code__
