@@ -168,6 +168,7 @@ class Box:
                 await self._send(header, code.encode("utf-8", "surrogatepass"))
             except BoxDied:
                 await self.wait_dead()
+                cell.end("died")
             while (shown := await cell.next()) is not None:
                 yield shown
         finally:

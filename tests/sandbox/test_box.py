@@ -1,0 +1,299 @@
+"""Boxes as the host sees them: what they show, how they end, and that they can do no harm."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from sanderling.environments.environment import Environment
+from sanderling.errors import SpawnFailed
+from sanderling.sandbox.base import BoxLimits, Error, Image, Logs, Result
+from sanderling.sandbox.box import Box, CellEnded, Shown
+from sanderling.sandbox.spawner import Spawner
+
+pytestmark = [pytest.mark.sandbox, pytest.mark.asyncio(loop_scope="module")]
+
+LOGS_BYTES_MAX = 10_000
+LIMITS = BoxLimits(memory_bytes=256 << 20)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def spawner(guest_env: Environment) -> AsyncIterator[Spawner]:
+    made = await Spawner.start(
+        env=guest_env.path, disk_bytes=64 << 20, logs_bytes_max=LOGS_BYTES_MAX
+    )
+    yield made
+    await made.close()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def box(spawner: Spawner) -> AsyncIterator[Box]:
+    made = await spawner.spawn()
+    await made.configure(LIMITS)
+    yield made
+    made.kill()
+    await made.wait_dead()
+    made.release()
+
+
+async def run(box: Box, code: str) -> list[Shown]:
+    return [shown async for shown in box.run_cell(code)]
+
+
+def logs(shown: list[Shown], stream: str = "stdout") -> str:
+    return "".join(s.text for s in shown if isinstance(s, Logs) and s.stream == stream)
+
+
+def ended(shown: list[Shown]) -> CellEnded:
+    assert isinstance(shown[-1], CellEnded)
+    return shown[-1]
+
+
+async def test_a_cell_shows_its_output_in_the_order_it_happened(box: Box) -> None:
+    shown = await run(
+        box,
+        "import os, sys, subprocess\n"
+        "print('one')\n"
+        "subprocess.run(['echo', 'two'])\n"
+        "print('three', file=sys.stderr)\n"
+        "os.write(1, b'four\\n')\n"
+        "print('five')\n"
+        "6",
+    )
+
+    texts = [s.text.strip() for s in shown[:-1] if isinstance(s, Logs | Result)]
+    assert texts == ["one", "two", "three", "four", "five", "6"]
+    assert ended(shown) == CellEnded("ok", is_out_of_memory=False, dropped_bytes=0)
+
+
+async def test_variables_persist_between_cells(box: Box) -> None:
+    await run(box, "x = 20")
+
+    assert (await run(box, "x + 1"))[0] == Result("21")
+
+
+async def test_an_exception_is_an_error_with_the_users_own_line(box: Box) -> None:
+    shown = await run(box, "def half(n):\n    return n / 0\nhalf(4)")
+
+    [error] = [s for s in shown if isinstance(s, Error)]
+    assert (error.name, error.message) == ("ZeroDivisionError", "division by zero")
+    assert "return n / 0" in error.traceback
+    assert "sanderling" not in error.traceback
+    assert ended(shown).status == "error"
+
+
+async def test_a_figure_comes_back_as_an_image_without_ceremony(box: Box) -> None:
+    shown = await run(box, "import matplotlib.pyplot as plt\nplt.plot([1, 2, 3]);")
+
+    [image] = [s for s in shown if isinstance(s, Image)]
+    assert image.mime == "image/png"
+    assert image.data.startswith(b"\x89PNG")
+    assert image.saved_path is None
+
+
+async def test_a_saved_figure_names_the_file_it_was_saved_to(box: Box) -> None:
+    shown = await run(
+        box, "import matplotlib.pyplot as plt\nplt.plot([1, 2]); plt.savefig('chart.png')"
+    )
+
+    [image] = [s for s in shown if isinstance(s, Image)]
+    assert (image.name, image.saved_path) == ("chart.png", "/mnt/data/chart.png")
+
+
+async def test_too_much_output_keeps_head_and_tail(box: Box) -> None:
+    shown = await run(box, "for i in range(20000): print(f'line {i}')")
+
+    text = logs(shown)
+    assert text.startswith("line 0\nline 1\n")
+    assert text.endswith("line 19998\nline 19999\n")
+    assert "bytes of output left out" in text
+    assert len(text) < LOGS_BYTES_MAX + 200
+    assert ended(shown).dropped_bytes > 100_000
+
+
+async def test_one_endless_line_is_kept_within_the_limit(box: Box) -> None:
+    shown = await run(box, "import sys\nfor _ in range(2000): sys.stdout.write('x' * 10_000)")
+
+    assert len(logs(shown)) < LOGS_BYTES_MAX + 200
+    assert ended(shown).status == "ok"
+
+
+async def test_an_interrupt_ends_an_endless_loop_and_keeps_the_variables(box: Box) -> None:
+    cell = box.run_cell("kept = 1\nprint('on')\nwhile True: pass")
+    shown: list[Shown] = []
+    async for one in cell:
+        shown.append(one)
+        if isinstance(one, Logs) and one.text == "on\n":
+            box.interrupt()
+
+    assert ended(shown).status == "interrupted"
+    assert (await run(box, "kept"))[0] == Result("1")
+
+
+async def test_memory_runs_out_politely_first(box: Box) -> None:
+    shown = await run(box, "block = bytearray(300 << 20)")
+
+    [error] = [s for s in shown if isinstance(s, Error)]
+    assert error.name == "MemoryError"
+    assert (await run(box, "1 + 1"))[0] == Result("2")
+
+
+async def test_many_processes_together_cannot_pass_the_memory_limit(
+    box: Box, spawner: Spawner
+) -> None:
+    if spawner.facts.cgroups == "none":
+        pytest.skip("without control groups the limit holds per process")
+    shown = await run(
+        box,
+        "import os, signal\n"
+        "children = []\n"
+        "for _ in range(8):\n"
+        "    p = os.fork()\n"
+        "    if p == 0:\n"
+        "        block = bytearray(b'x') * (100 << 20)\n"
+        "        signal.pause()\n"
+        "    children.append(p)\n"
+        "while True: os.wait()",
+    )
+
+    assert ended(shown).is_out_of_memory
+
+
+async def test_a_kernel_that_ends_itself_is_dead_and_its_box_can_be_used_again(
+    spawner: Spawner,
+) -> None:
+    box = await spawner.spawn()
+    await box.configure(LIMITS)
+    shown = await run(box, "import os; open('a', 'w').close(); print('bye'); os._exit(3)")
+
+    assert logs(shown) == "bye\n"
+    assert ended(shown).status == "died"
+    assert box.is_dead
+
+    successor = await spawner.respawn(box)
+    assert os.listdir(successor.data_fd) == ["a"]
+    await successor.configure(LIMITS)
+    assert logs(await run(successor, "import os; print(os.listdir())")) == "['a']\n"
+    successor.kill()
+    await successor.wait_dead()
+    successor.release()
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import os; os.write(3, b'nonsense')",
+        "import os; os.write(3, b'{\"op\": \"done\"}\\n')",
+        "import os; os.write(3, b'[' * 60000 + b'\\n')",
+        "import os; os.write(3, b'{\"op\":\"image\",\"nonce\":1}\\n')",
+        "import os; os.close(3)",
+        "import socket; socket.socket(fileno=3).shutdown(2)",
+    ],
+)
+async def test_a_cell_that_writes_to_the_hosts_socket_loses_only_its_own_kernel(
+    spawner: Spawner, box: Box, code: str
+) -> None:
+    hostile = await spawner.spawn()
+    await hostile.configure(LIMITS)
+
+    shown = await run(hostile, code)
+    await hostile.wait_dead()
+    hostile.release()
+
+    assert ended(shown).status == "died"
+    assert (await run(box, "6 * 7"))[0] == Result("42")
+
+
+async def test_a_forged_message_of_another_cell_is_dropped(box: Box) -> None:
+    shown = await run(
+        box,
+        "import os\n"
+        "header = b'{\"op\":\"result\",\"nonce\":\"' + b'0' * 32 + b'\"}\\n'\n"
+        "os.write(3, header + b'forged')\n"
+        "print('true')",
+    )
+
+    assert logs(shown) == "true\n"
+    assert not [s for s in shown if isinstance(s, Result)]
+
+
+async def test_a_flood_of_messages_does_not_stop_the_host(box: Box, spawner: Spawner) -> None:
+    other = await spawner.spawn()
+    await other.configure(LIMITS)
+    flood = box.run_cell("import os\nprint('on')\nwhile True: os.write(1, b'y' * 65536)")
+    async for one in flood:
+        if isinstance(one, Logs):
+            break
+
+    answer = await run(other, "print('here')")
+    box.interrupt()
+    shown = [one async for one in flood]
+    other.kill()
+    await other.wait_dead()
+    other.release()
+
+    assert logs(answer) == "here\n"
+    assert ended(shown).status == "interrupted"
+
+
+async def test_a_box_that_is_killed_from_outside_ends_its_cell(spawner: Spawner) -> None:
+    box = await spawner.spawn()
+    await box.configure(LIMITS)
+    cell = box.run_cell("print('on')\nimport time; time.sleep(600)")
+    shown: list[Shown] = []
+    async for one in cell:
+        shown.append(one)
+        box.kill()
+
+    assert ended(shown).status == "died"
+    box.release()
+
+
+async def test_closing_leaves_no_descriptor_process_or_group_behind(spawner: Spawner) -> None:
+    async def life() -> int:
+        box = await spawner.spawn()
+        await box.configure(LIMITS)
+        await run(box, "import subprocess; subprocess.Popen(['sleep', '600'])")
+        box.kill()
+        await box.wait_dead()
+        box.release()
+        return box.pid
+
+    await life()
+    before = set(os.listdir("/proc/self/fd"))
+    pids = [await life() for _ in range(5)]
+    after = set(os.listdir("/proc/self/fd"))
+
+    assert len(after) <= len(before)
+    assert not [pid for pid in pids if is_running(pid)]
+
+
+async def test_when_the_zygote_dies_every_box_dies_and_none_is_made(
+    guest_env: Environment,
+) -> None:
+    spawner = await Spawner.start(
+        env=guest_env.path, disk_bytes=64 << 20, logs_bytes_max=1000, preload=()
+    )
+    box = await spawner.spawn()
+
+    os.kill(spawner.pid, signal.SIGKILL)
+    await box.wait_dead()
+    box.release()
+    with pytest.raises(SpawnFailed):
+        await spawner.spawn()
+    await spawner.close()
+
+    assert not is_running(box.pid)
+
+
+def is_running(pid: int) -> bool:
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
+    return "State:\tZ" not in status
