@@ -22,7 +22,7 @@ import resource
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from types import CodeType, FrameType
 from typing import Any, TypeVar
 
@@ -39,7 +39,7 @@ _settrace, _setprofile = sys.settrace, sys.setprofile
 _get_recursion_limit, _set_recursion_limit = sys.getrecursionlimit, sys.setrecursionlimit
 _setrlimit, _RLIMIT_DATA = resource.setrlimit, resource.RLIMIT_DATA
 _get_ident = threading.get_ident
-_is_not = operator.is_not
+_is_not, _map = operator.is_not, map
 
 
 class Border:
@@ -59,9 +59,9 @@ class Border:
         self._patches: dict[str, Any] = {}
         _set_handler(signal.SIGINT, self._handler)
 
-    def shield(self, functions: Iterable[Callable[..., Any]]) -> None:
-        """Let no KeyboardInterrupt be raised inside `functions`; they call `deliver` at the end."""
-        self._shielded |= {function.__code__ for function in functions}
+    def shield(self, *functions: CodeType) -> None:
+        """Raise no KeyboardInterrupt inside `functions`, which call `deliver` when they end."""
+        self._shielded |= frozenset(functions)
 
     def limit_memory(self, data_bytes: int) -> None:
         """
@@ -100,13 +100,13 @@ class Border:
         if not self._is_across or frame is None or frame.f_code is _CROSS:
             return
         inner: FrameType | None = frame
-        for _ in range(_SHIELD_DEPTH):
-            if inner is None:
-                break
+        depth = 0
+        while inner is not None and depth < _SHIELD_DEPTH:
             if inner.f_code in self._shielded:
                 self.is_pending = True
                 return
             inner = inner.f_back
+            depth += 1
         raise KeyboardInterrupt
 
     def _prepare(self) -> None:
@@ -124,7 +124,7 @@ class Border:
     def _recover(self) -> None:
         # Builtins first, and without any: nothing else here works if they do not.
         found = self._builtins.get
-        for is_other in map(_is_not, map(found, self._names), self._values):
+        for is_other in _map(_is_not, _map(found, self._names), self._values):
             if is_other:
                 self._put_patches_away()
                 break

@@ -1,222 +1,129 @@
 """
-Everything a cell shows leaves through here, in the order it happened.
+`sys.stdout` and `sys.stderr` of a kernel: text streams whose lines leave the process at once.
 
-`sys.stdout` and `sys.stderr` send messages on the host's socket; what reaches descriptors 1 and 2
-by other ways waits in two pipes, which this side empties before each message (docs/protocol.md,
-"Order"). In a forked child there is no socket: its streams write to the descriptors.
-
-The names this module uses at run time are bound at import, before any user code: a cell that
-replaces `os.write` or `json.dumps` breaks itself and nothing else.
+They are ordinary text streams over a raw stream that sends (`Outlet`), so that everything a program
+may do with a stream works: `.buffer`, `reconfigure`, `detach`, `fileno`. They cannot be closed.
+Whatever a cell has put in their place is flushed and replaced when the cell is over: a cell that
+forgot to restore `sys.stdout` would otherwise silence all cells after it.
 """
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import io
 import os
-import select
-import signal
-import socket
 import sys
-import threading
-from collections.abc import Iterator
-from types import FrameType
-from typing import Any, Literal
+from collections.abc import Callable
+from typing import Any
 
-from sanderling.kernel import protocol
+from sanderling.kernel.channel import DESCRIPTORS, Channel, Stream
 
-Stream = Literal["stdout", "stderr"]
+_LINE_BUFFERED = 1  # _IOLBF of <stdio.h>, on every Linux
 
-_PIPE_READ_BYTES = 32768
-_READS_MAX = 64  # per emptying: a daemon that never stops printing must not hold a cell for ever
-_os_read, _os_write, _get_ident = os.read, os.write, threading.get_ident
-_split = protocol.split
-_fflush = ctypes.CDLL(None).fflush
+# Taken now: these run while user code may have put others in their place.
+_bytes, _len, _memoryview, _type, _ValueError = bytes, len, memoryview, type, ValueError
 
 
-class Interrupts:
+class Outlet(io.BufferedIOBase):
     """
-    SIGINT becomes KeyboardInterrupt while a cell's own code runs, and waits while ours does.
+    The binary stream below a text stream. Holds nothing back: what is written is sent.
 
-    A message must not be cut, and an interrupt between cells must not end the kernel.
+    It has no buffer of its own because a KeyboardInterrupt between sending and forgetting would
+    send the same text again.
     """
 
-    def __init__(self) -> None:
-        self._main = _get_ident()
-        self._is_armed = False
-        self._holds = 0
-        self._is_pending = False
-
-    def install(self) -> None:
-        """Take SIGINT; again before each cell, in case the last one took it away."""
-        signal.signal(signal.SIGINT, self._on_signal)
-
-    def arm(self) -> None:
-        self._is_pending = False
-        self._is_armed = True
-
-    def disarm(self) -> None:
-        self._is_armed = False
-
-    @contextlib.contextmanager
-    def held(self) -> Iterator[None]:
-        """Put off an interrupt until the block is done."""
-        if _get_ident() != self._main:
-            yield
-            return
-        self._holds += 1
-        try:
-            yield
-        finally:
-            self._holds -= 1
-        if self._is_pending and self._is_armed and self._holds == 0:
-            self._is_pending = False
-            raise KeyboardInterrupt
-
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        del number, frame
-        if not self._is_armed:
-            return
-        if self._holds:
-            self._is_pending = True
-        else:
-            raise KeyboardInterrupt
-
-
-class Channel:
-    """The kernel's end of the socket and of the pipes behind descriptors 1 and 2."""
-
-    def __init__(self, connection: socket.socket, out_read: int, err_read: int) -> None:
-        self.interrupts = Interrupts()
-        self._socket = connection
-        self._send_bytes = connection.send
-        self._pipes: tuple[tuple[int, Stream], ...] = ((out_read, "stdout"), (err_read, "stderr"))
-        self._poll = select.poll()
-        for fd in (out_read, err_read):
-            self._poll.register(fd, select.POLLIN)
-        self._lock = threading.RLock()
-        self._is_child = False
-        self._nonce = ""
-        self._logs_headers: dict[Stream, bytes] = {"stdout": b"", "stderr": b""}
-        os.register_at_fork(after_in_child=self._become_child)
-
-    def receive(self) -> bytes:
-        """Wait for one message of the host's; empty when it has gone."""
-        return self._socket.recv(protocol.MESSAGE_BYTES_MAX)
-
-    def begin(self, nonce: str) -> None:
-        """From here on, what is shown belongs to the cell with this nonce."""
-        self._nonce = nonce
-        for stream in ("stdout", "stderr"):
-            header = {"op": "logs", "nonce": nonce, "stream": stream}
-            [message] = _split(header, b"")
-            self._logs_headers[stream] = message
-
-    def say(self, op: str, fields: dict[str, Any], body: bytes = b"") -> None:
-        """Send one value that belongs to no cell."""
-        self._send({"op": op, **fields}, body)
-
-    def show(self, op: str, fields: dict[str, Any], body: bytes = b"") -> None:
-        """Send one value of the running cell, after all that waits in the pipes."""
-        if self._is_child:
-            return
-        with self.interrupts.held(), self._lock:
-            self._empty_pipes()
-            self._send({"op": op, "nonce": self._nonce, **fields}, body)
-
-    def write(self, stream: Stream, data: bytes) -> None:
-        """Send text of a stream; in a forked child, to its descriptor."""
-        if self._is_child:
-            fd = 1 if stream == "stdout" else 2
-            while data:
-                data = data[_os_write(fd, data) :]
-            return
-        with self.interrupts.held(), self._lock:
-            self._empty_pipes()
-            self._send_logs(stream, data)
-
-    def flush_all(self) -> None:
-        """Flush Python's streams and C's, and empty the pipes."""
-        with self.interrupts.held():
-            for stream in (sys.stdout, sys.stderr):
-                with contextlib.suppress(Exception):  # the cell may have put anything there
-                    stream.flush()
-            _fflush(None)
-            with self._lock:
-                self._empty_pipes()
-
-    def _send(self, header: dict[str, Any], body: bytes) -> None:
-        for message in _split(header, body):
-            self._send_bytes(message)
-
-    def _send_logs(self, stream: Stream, data: bytes) -> None:
-        header = self._logs_headers[stream]
-        if len(header) + len(data) <= protocol.MESSAGE_BYTES_MAX:
-            self._send_bytes(header + data)
-        else:
-            self._send({"op": "logs", "nonce": self._nonce, "stream": stream}, data)
-
-    def _empty_pipes(self) -> None:
-        if not self._poll.poll(0):
-            return
-        for fd, stream in self._pipes:
-            for _ in range(_READS_MAX):
-                try:
-                    data = _os_read(fd, _PIPE_READ_BYTES)
-                except OSError:  # empty, or the cell closed it: its own loss
-                    break
-                if not data:
-                    break
-                self._send_logs(stream, data)
-
-    def _become_child(self) -> None:
-        """In a forked child: no way to the host but the descriptors, and a lock of its own."""
-        self._is_child = True
-        self._lock = threading.RLock()
-        self.interrupts.disarm()
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        with contextlib.suppress(OSError):
-            self._socket.close()
-        for fd, _ in self._pipes:
-            with contextlib.suppress(OSError):
-                os.close(fd)
-
-
-class _Raw(io.RawIOBase):
-    """The bytes under a text stream."""
+    mode = "wb"
 
     def __init__(self, channel: Channel, stream: Stream) -> None:
-        self._channel = channel
-        self._stream: Stream = stream
+        self.name = f"<{stream}>"
+        self.flush_other: Callable[[], None] | None = None
+        self._send = channel.write
+        self._stream = stream
+        self._descriptor = DESCRIPTORS[stream]
 
     def writable(self) -> bool:
         return True
 
     def fileno(self) -> int:
-        return 1 if self._stream == "stdout" else 2
+        return self._descriptor
 
-    def isatty(self) -> bool:
-        return False
+    def write(self, data: Any, /) -> int:
+        if self.flush_other is not None:
+            self.flush_other()  # an unfinished line there was written before this
+        if _type(data) is not _bytes:
+            data = _bytes(_memoryview(data))
+        if data:
+            self._send(self._stream, data)
+        return _len(data)
 
-    def write(self, data: Any) -> int:
-        whole = bytes(data)
-        if whole:
-            self._channel.write(self._stream, whole)
-        return len(whole)
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+    def close(self) -> None:
+        """Do nothing: the next cell writes here too."""
+
+
+class Streams:
+    """The two text streams, and C's own below them."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._outlets: dict[Stream, Outlet] = {name: Outlet(channel, name) for name in DESCRIPTORS}
+        self._texts: dict[Stream, io.TextIOWrapper] = {}
+        for name in DESCRIPTORS:
+            self._renew(name)
+        channel.flush_with(self.flush)
+        # Else a child would write the unfinished line of its parent once more.
+        os.register_at_fork(before=self.flush)
+        libc = ctypes.CDLL(None)
+        self._flush_c = libc.fflush
+        # Into a pipe C writes whole buffers; its lines should come between Python's.
+        c_stdout = ctypes.c_void_p.in_dll(libc, "stdout")
+        libc.setvbuf(c_stdout, None, _LINE_BUFFERED, 0)
 
     @property
-    def name(self) -> str:
-        return f"<{self._stream}>"
+    def are_replaced(self) -> bool:
+        """Whether user code has put other streams in the place of ours."""
+        return any(getattr(sys, name, None) is not text for name, text in self._texts.items())
 
+    def install(self) -> None:
+        """Put our streams (back) into `sys`."""
+        for name in DESCRIPTORS:
+            if self._is_detached(name):
+                self._renew(name)
+            setattr(sys, name, self._texts[name])
+            setattr(sys, f"__{name}__", self._texts[name])
 
-def text_stream(channel: Channel, stream: Stream) -> io.TextIOWrapper:
-    """
-    Return a text stream like Python's own: a line leaves the process as soon as it is complete.
+    def flush(self) -> None:
+        """Send unfinished lines of ours."""
+        for text in self._texts.values():
+            try:
+                text.flush()
+            except _ValueError:
+                continue  # detached: nothing is left in it
 
-    Text that UTF-8 cannot hold (lone surrogates) is written as escapes.
-    """
-    buffered = io.BufferedWriter(_Raw(channel, stream), buffer_size=8192)
-    return io.TextIOWrapper(
-        buffered, encoding="utf-8", errors="backslashreplace", line_buffering=True
-    )
+    def flush_replacements(self) -> None:
+        """Flush what user code has put in their place. This is user code: cross the border."""
+        for name, text in self._texts.items():
+            replacement = getattr(sys, name, None)
+            if replacement is not text and hasattr(replacement, "flush"):
+                replacement.flush()
+
+    def flush_all(self) -> None:
+        """Send unfinished lines of ours and of C."""
+        self.flush()
+        self._flush_c(None)
+
+    def _is_detached(self, name: Stream) -> bool:
+        try:
+            return self._texts[name].buffer is not self._outlets[name]
+        except ValueError:
+            return True
+
+    def _renew(self, name: Stream) -> None:
+        text = io.TextIOWrapper(
+            self._outlets[name], encoding="utf-8", errors="backslashreplace", line_buffering=True
+        )
+        text.mode = "w"
+        self._texts[name] = text
+        other: Stream = "stderr" if name == "stdout" else "stdout"
+        self._outlets[other].flush_other = text.flush

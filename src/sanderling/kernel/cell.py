@@ -1,214 +1,215 @@
 """
-One cell: compile it, run it in `__main__`, show its last expression, tell how it failed.
+One cell of Python: compiled, run in the user's `__main__`, its last expression shown.
 
-The rules are the notebook's, because models learned them there: the value of a last expression is
-shown unless it is None or the cell ends in `;`, `_` is the last value shown, `await` works at the
-top level, and a traceback begins at the user's own line.
+The rules are IPython's where models expect them: a trailing `;` shows nothing, `_` and `Out` keep
+results, `await` works at top level, on one event loop for the kernel's whole life. The source of a
+cell stays known to Python under the name `<cell N>`, so that tracebacks show it.
 """
 
 from __future__ import annotations
 
+import __future__
+
 import ast
 import asyncio
 import builtins
+import functools
+import inspect
+import io
 import linecache
+import operator
 import sys
-import tokenize
-import traceback
-import types
-from collections.abc import Coroutine
-from dataclasses import dataclass
-from io import StringIO
-from typing import Any, Literal
+from collections.abc import Callable, Coroutine
+from types import CodeType, ModuleType
+from typing import Any
 
-from sanderling.kernel import escapes
-from sanderling.kernel.display import Display
+from sanderling.kernel import magics
+from sanderling.kernel.tracebacks import CELL_PREFIX
 
-TRACEBACK_CHARS_MAX = 60_000
-_TOP_LEVEL_AWAIT = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
-_compile, _eval = compile, eval  # a cell may replace the builtins; not these
-_CO_COROUTINE = 0x80  # inspect.CO_COROUTINE
-_COMMENTS = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.ENDMARKER, tokenize.DEDENT}
+OUT_MAX = 1000  # results that stay reachable as `Out[n]`; IPython's number
 
-Status = Literal["ok", "error", "interrupted"]
+_ASYNC = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+_FUTURES = functools.reduce(
+    operator.or_, (getattr(__future__, n).compiler_flag for n in __future__.all_feature_names)
+)
+_UNDERSCORES = ("_", "__", "___")
 
-
-class InputUnavailable(EOFError):
-    """input() cannot be answered: this code runs without a terminal."""
-
-
-@dataclass(frozen=True)
-class Failure:
-    """The exception that ended a cell, as text."""
-
-    name: str
-    message: str
-    traceback: str
+# Taken now: `builtins` and `sys` belong to the user as much as to us.
+_compile, _eval, _modules = builtins.compile, builtins.eval, sys.modules
 
 
 class Session:
-    """The namespace of a kernel and the cells that ran in it."""
+    """The user's variables and what belongs to them. All methods run user code: cross first."""
 
-    def __init__(self, display: Display) -> None:
-        self._display = display
+    def __init__(self, show: Callable[[object], None]) -> None:
+        self._show = show
+        self._main = ModuleType("__main__")
+        self.names: dict[str, Any] = self._main.__dict__
+        self._sources = [""]
+        self._results: dict[int, object] = {}
+        self._recent: list[object] = ["", "", ""]
+        self.names.update(In=self._sources, Out=self._results, _="", __="", ___="")
+        self.names["__builtins__"] = builtins
+        self._number = 0
+        self._source = ""
+        self._futures = 0
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._module = types.ModuleType("__main__")
-        sys.modules["__main__"] = self._module
-        self._names = self._module.__dict__
-        self._inputs: list[str] = [""]
-        self._outputs: dict[int, Any] = {}
-        self._names.update(
-            __builtins__=builtins,
-            display=display.show,
-            In=self._inputs,
-            Out=self._outputs,
-            _="",
-            __="",
-            ___="",
-        )
-        setattr(builtins, "input", _no_input)  # noqa: B010 - a replacement, as mypy sees it too
-        escapes.install(self._names)
+        setattr(builtins, magics.CALLS, magics.Magics(self))
 
-    def run(self, number: int, source: str) -> tuple[Status, Failure | None]:
-        """Run the cell `number`. Whatever it raises becomes the returned failure."""
-        filename = f"<cell {number}>"
-        self._inputs.append(source)
-        try:
-            tree = self._parse(source, filename)
-            value = self._run_tree(tree, filename)
-            if value is not None and not _is_silenced(source):
-                self._remember(number, value)
-                self._display.show_one(value)
-        except SystemExit as leaving:
-            if leaving.code in (None, 0):
-                return "ok", None
-            return "error", Failure("SystemExit", str(leaving.code), f"SystemExit: {leaving.code}")
-        except KeyboardInterrupt as interrupt:
-            return "interrupted", _failure(interrupt)
-        except BaseException as error:  # noqa: BLE001 - the user's code may raise anything
-            return "error", _failure(error)
-        return "ok", None
+    def run(self, source: str, number: int) -> None:
+        """Run one cell. Raises whatever the cell raises."""
+        self._number = number
+        _modules["__main__"] = self._main
+        # A warning is given once per line of a file; each cell is a new file with the old lines.
+        self.names.pop("__warningregistry__", None)
+        self._remember(source)
+        self._evaluate(source, is_shown=True)
 
-    def _parse(self, source: str, filename: str) -> ast.Module:
-        linecache.cache[filename] = (
-            len(source),
-            None,
-            source.splitlines(keepends=True),
-            filename,
-        )
-        try:
-            return ast.parse(source, filename)
-        except SyntaxError:
-            translated = escapes.translate(source)
-            if translated is None:
-                raise
-            return ast.parse(translated, filename)
+    def evaluate(self, source: str, *, is_shown: bool) -> object:
+        """Run `source` as a part of the running cell; return the value of its last expression."""
+        return self._evaluate(source, is_shown=is_shown)
 
-    def _run_tree(self, tree: ast.Module, filename: str) -> Any:
-        """Run the statements; return the value of the last one if it is an expression."""
+    def body_of_cell(self, body: str) -> str:
+        """Return `body` moved down to where it stands in the running cell."""
+        return "\n" * (self._source.count("\n") - body.count("\n")) + body
+
+    @property
+    def _file(self) -> str:
+        return f"{CELL_PREFIX}{self._number}>"
+
+    def _remember(self, source: str) -> None:
+        self._source = source
+        if len(self._sources) <= self._number:
+            missing = self._number - len(self._sources)
+            self._sources.extend([""] * missing + [source])
+        else:
+            self._sources[self._number] = source
+        # Split where Python's own reader splits: at no other kind of line end.
+        lines = list(io.StringIO(source, newline=None))
+        if lines and not lines[-1].endswith("\n"):
+            lines[-1] += "\n"
+        # A time of None keeps linecache from looking for a file of this name.
+        linecache.cache[self._file] = (len(source), None, lines, self._file)
+
+    def _evaluate(self, source: str, *, is_shown: bool) -> object:
+        tree, source = self._parse(source)
         last = tree.body[-1] if tree.body else None
         if not isinstance(last, ast.Expr):
-            self._run_code(_compile(tree, filename, "exec", flags=_TOP_LEVEL_AWAIT))
+            self._execute(self._compiled(tree, "exec"))
             return None
-        statements = ast.Module(tree.body[:-1], tree.type_ignores)
-        self._run_code(_compile(statements, filename, "exec", flags=_TOP_LEVEL_AWAIT))
-        expression = ast.Expression(last.value)
-        return self._run_code(_compile(expression, filename, "eval", flags=_TOP_LEVEL_AWAIT))
+        # Both are compiled before either runs: a cell with an error in its last line does nothing.
+        expression = self._compiled(ast.Expression(last.value), "eval")
+        del tree.body[-1]
+        if tree.body:
+            self._execute(self._compiled(tree, "exec"))
+        value = self._execute(expression)
+        if is_shown and value is not None and not _ends_with_semicolon(source, last):
+            self._keep(value)
+            self._show(value)
+        return value
 
-    def _run_code(self, code: types.CodeType) -> Any:
-        result = _eval(code, self._names)
-        if code.co_flags & _CO_COROUTINE:  # it awaits at the top level
-            return self._run_coroutine(result)
-        return result
+    # ---- compiling -----------------------------------------------------------------------------
 
-    def _run_coroutine(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
-        if self._loop is None or self._loop.is_closed():
-            self._loop = asyncio.new_event_loop()
-            asyncio.set_event_loop(self._loop)
-        task = self._loop.create_task(coroutine)
+    def _parse(self, source: str) -> tuple[ast.Module, str]:
+        """Return the tree, and the source it was read from: commands made calls, if any."""
         try:
-            return self._loop.run_until_complete(task)
-        except BaseException:
-            if not task.done():  # interrupted from outside the task
-                task.cancel()
-                self._loop.run_until_complete(asyncio.wait([task]))
+            return self._parsed(source), source
+        except SyntaxError as error:
+            rewritten = magics.rewrite(source)
+            if rewritten != source:
+                return self._parse_rewritten(rewritten, source), rewritten
+            if isinstance(error, IndentationError) and source.lstrip("\n")[:1].isspace():
+                tree = self._parse_indented(source)
+                if tree is not None:
+                    return tree, source
             raise
 
-    def _remember(self, number: int, value: Any) -> None:
-        names = self._names
-        names["___"], names["__"], names["_"] = names.get("__"), names.get("_"), value
-        names[f"_{number}"] = value
-        self._outputs[number] = value
+    def _parsed(self, source: str) -> ast.Module:
+        flags = ast.PyCF_ONLY_AST | _ASYNC | self._futures
+        tree = _compile(source, self._file, "exec", flags, dont_inherit=True)
+        assert isinstance(tree, ast.Module)
+        return tree
+
+    def _parse_rewritten(self, rewritten: str, source: str) -> ast.Module:
+        try:
+            return self._parsed(rewritten)
+        except SyntaxError as error:
+            lines = source.split("\n")
+            if error.lineno is not None and 0 < error.lineno <= len(lines):
+                error.text = lines[error.lineno - 1]  # the user's own, not our call
+            raise
+
+    def _parse_indented(self, source: str) -> ast.Module | None:
+        """A cell that was cut out of a deeper place: run it as what it was a part of."""
+        try:
+            block = self._parsed("if True:\n" + source).body
+        except SyntaxError:
+            return None
+        if len(block) != 1 or not isinstance(block[0], ast.If):
+            return None
+        tree = ast.Module(block[0].body, type_ignores=[])
+        ast.increment_lineno(tree, -1)
+        return tree
+
+    def _compiled(self, tree: ast.Module | ast.Expression, mode: str) -> CodeType:
+        code = _compile(tree, self._file, mode, _ASYNC | self._futures, dont_inherit=True)
+        assert isinstance(code, CodeType)
+        # `from __future__ import …` holds for the cells that follow, as at Python's own prompt.
+        self._futures |= code.co_flags & _FUTURES
+        return code
+
+    # ---- running -------------------------------------------------------------------------------
+
+    def _execute(self, code: CodeType) -> object:
+        if code.co_flags & inspect.CO_COROUTINE:
+            return self._wait_for(_eval(code, self.names))
+        return _eval(code, self.names)
+
+    def _wait_for(self, coroutine: Coroutine[Any, Any, object]) -> object:
+        if self._loop is None or self._loop.is_closed():
+            self._loop = asyncio.new_event_loop()
+        loop = self._loop
+        asyncio.set_event_loop(loop)
+        task = loop.create_task(coroutine)
+        try:
+            return loop.run_until_complete(task)
+        except BaseException:
+            if not task.done():
+                # Interrupted while the loop was idle: let the cell's own `finally` clauses run.
+                task.cancel()
+                loop.run_until_complete(asyncio.wait([task]))
+            if not task.cancelled():
+                task.exception()  # else asyncio complains that nobody has seen it
+            raise
+
+    def _keep(self, value: object) -> None:
+        """Make the result known as `_`, `_N` and `Out[N]`, unless the user has taken `_`."""
+        is_theirs = any(
+            name in self.names and self.names[name] is not recent
+            for name, recent in zip(_UNDERSCORES, self._recent, strict=True)
+        )
+        self._recent = [value, *self._recent[:2]]
+        if not is_theirs and not hasattr(builtins, "_"):  # there it would be gettext's
+            self.names.update(zip(_UNDERSCORES, self._recent, strict=True))
+        if value is self._results:
+            return
+        self.names[f"_{self._number}"] = value
+        self._results[self._number] = value
+        if len(self._results) > OUT_MAX:
+            oldest = next(iter(self._results))
+            del self._results[oldest]
+            self.names.pop(f"_{oldest}", None)
 
 
-def _no_input(prompt: object = "") -> str:
-    del prompt
-    raise InputUnavailable(
-        "input() cannot be answered: this code runs without a terminal. "
-        "Put the value into the code, or read it from a file in /mnt/data."
-    )
-
-
-def _is_silenced(source: str) -> bool:
-    """Return whether the last token that is not a comment is a semicolon."""
-    try:
-        tokens = [
-            token.string
-            for token in tokenize.generate_tokens(StringIO(source).readline)
-            if token.type not in _COMMENTS
-        ]
-    except (tokenize.TokenError, SyntaxError):
-        return source.rstrip().endswith(";")
-    return bool(tokens) and tokens[-1] == ";"
-
-
-def _failure(error: BaseException) -> Failure:
-    name = _type_name(error)
-    try:
-        message = str(error)
-    except BaseException as second:  # noqa: BLE001 - its own __str__ raised
-        message = f"<no message: str() raised {type(second).__name__}>"
-    try:
-        text = _traceback(error)
-    except BaseException:  # noqa: BLE001 - a hostile exception; its name and message must do
-        text = f"{name}: {message}"
-    return Failure(name, message, _shorten(text))
-
-
-def _type_name(error: BaseException) -> str:
-    name = type(error).__name__
-    return name if type(name) is str else "Exception"
-
-
-def _traceback(error: BaseException) -> str:
-    """The traceback from the user's own first line on, chained causes included, without colours."""
-    report = traceback.TracebackException(type(error), error, error.__traceback__, limit=None)
-    seen: list[traceback.TracebackException] = []
-    pending: list[traceback.TracebackException | None] = [report]
-    while pending:
-        one = pending.pop()
-        if one is None or any(one is other for other in seen):
-            continue
-        seen.append(one)
-        _drop_kernel_frames(one.stack)
-        pending += [one.__cause__, one.__context__, *(one.exceptions or [])]
-    return "".join(report.format()).rstrip("\n")
-
-
-def _drop_kernel_frames(stack: traceback.StackSummary) -> None:
-    """Remove our own frames: those before the first line of a cell, and those of the kernel."""
-    own = __file__.rsplit("/", 1)[0]
-    first = next((i for i, f in enumerate(stack) if f.filename.startswith("<cell ")), len(stack))
-    has_cell = first < len(stack)
-    stack[:] = [
-        frame
-        for index, frame in enumerate(stack)
-        if not frame.filename.startswith(own) and (index >= first or not has_cell)
-    ]
-
-
-def _shorten(text: str) -> str:
-    if len(text) <= TRACEBACK_CHARS_MAX:
-        return text
-    half = TRACEBACK_CHARS_MAX // 2
-    return f"{text[:half]}\n[… {len(text) - 2 * half:,} characters left out …]\n{text[-half:]}"
+def _ends_with_semicolon(source: str, last: ast.Expr) -> bool:
+    """Whether a `;` follows the last expression. Only a comment can stand there besides."""
+    if ";" not in source:
+        return False
+    assert last.end_lineno is not None
+    assert last.end_col_offset is not None
+    lines = list(io.StringIO(source, newline=None))
+    if last.end_lineno > len(lines):
+        return False
+    # Offsets count bytes of UTF-8.
+    rest = lines[last.end_lineno - 1].encode("utf-8", "replace")[last.end_col_offset :]
+    return rest.lstrip().startswith(b";")

@@ -1,150 +1,93 @@
 """
-The kernel: the process in a box that keeps the user's variables.
+A kernel: the Python process in a box that keeps the user's variables and runs cells, one at a time.
 
-It starts sealed (nothing in here can be undone by it), says `ready`, and then answers one message
-after another until the host closes the socket. It trusts the host; the host does not trust it.
+    ready → (configure → configured) → execute → … → done → execute → …
+
+Everything here is at the mercy of the code it runs, by design: the wall is around the whole
+process. What the kernel owes its user is that ordinary code, however broken, cannot break it by
+accident (border.py), and that everything a cell showed arrives in order (channel.py).
 """
 
 from __future__ import annotations
 
-import contextlib
-import gc
+import builtins
 import os
+import platform
 import random
-import resource
 import socket
 import sys
 from typing import Any, NoReturn
 
-from sanderling.kernel import protocol
-from sanderling.kernel.capture import Channel, text_stream
-from sanderling.kernel.cell import Failure, Session, Status
+from sanderling.kernel import limits, protocol
+from sanderling.kernel.border import Border
+from sanderling.kernel.capture import Streams
+from sanderling.kernel.cell import Session
+from sanderling.kernel.channel import Channel
 from sanderling.kernel.display import Display
+from sanderling.kernel.tracebacks import Report, describe, describe_plainly
+
+DATA_FOLDER = "/mnt/data"
+
+# Taken now: user code may put others in their place.
+_exit, _modules = os._exit, sys.modules
 
 
-def serve(socket_fd: int = 3, out_read_fd: int = 4, err_read_fd: int = 5) -> NoReturn:
-    """Be a kernel on these descriptors until the host goes away."""
-    connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, fileno=socket_fd)
-    kernel = Kernel(Channel(connection, out_read_fd, err_read_fd))
-    kernel.serve()
+def serve(
+    socket_fd: int = 3,
+    stdout_read_fd: int = 4,
+    stderr_read_fd: int = 5,
+    *,
+    data_folder: str = DATA_FOLDER,
+) -> NoReturn:
+    """
+    Be a kernel until the host closes the socket, then end the process.
 
+    Call it in the main thread, in the folder where cells are to start, with descriptors 1 and 2
+    being the write ends of the pipes whose (non-blocking) read ends are given.
 
-class Kernel:
-    """The loop around the cells."""
-
-    def __init__(self, channel: Channel) -> None:
-        self._channel = channel
-        self._display = Display(channel)
-        self._session = Session(self._display)
-        self._streams = text_stream(channel, "stdout"), text_stream(channel, "stderr")
-        self._assembler = protocol.Assembler(protocol.FROM_HOST)
-        self._exit = os._exit  # bound before a cell can replace it
-        self._use_streams()
-        channel.interrupts.install()
+    data_folder: where saved pictures are looked for; anything else but the default is for tests.
+    """
+    try:
+        for fd in (socket_fd, stdout_read_fd, stderr_read_fd):
+            os.set_inheritable(fd, False)
         reseed()
-
-    def serve(self) -> NoReturn:
-        """Answer messages; leave when there are no more."""
-        version = ".".join(map(str, sys.version_info[:3]))
-        self._channel.say("ready", {"python": version, "pid": os.getpid()})
-        while True:
-            message = self._channel.receive()
-            if not message:
-                self._exit(0)
-            frame = self._assembler.feed(message)
-            if frame is None:
-                continue
-            match frame.header["op"]:
-                case "configure":
-                    _limit_memory(frame.header["memory_bytes"])
-                    _limit_threads(frame.header["cpu_count"])
-                    self._channel.say("configured", {})
-                case "execute":
-                    self._execute(frame.header, frame.body)
-
-    def _execute(self, header: Any, body: bytes) -> None:
-        channel = self._channel
-        channel.begin(header["nonce"])
-        self._use_streams()
-        channel.interrupts.install()
-        self._display.hook_matplotlib()
-        status: Status = "interrupted"
-        # An interrupt may come at any instant until `disarm`, in our own lines too.
-        with contextlib.suppress(KeyboardInterrupt):
-            channel.interrupts.arm()
-            try:
-                source = body.decode("utf-8", "surrogatepass")
-                status, failure = self._session.run(header["cell"], source)
-                if failure is not None:
-                    self._tell(failure)
-            finally:
-                channel.flush_all()
-        with contextlib.suppress(KeyboardInterrupt):
-            failure = self._show_figures()
-            if failure is not None:
-                self._tell(failure)
-                status = "error" if status == "ok" else status
-        channel.interrupts.disarm()
-        channel.flush_all()
-        channel.show("done", {"status": status})
-
-    def _show_figures(self) -> Failure | None:
-        """Show what is still open; a figure that cannot be drawn is the cell's error."""
-        try:
-            self._display.show_open_figures()
-        except Exception as error:  # noqa: BLE001 - user-made artists may raise anything
-            name = type(error).__name__
-            text = f"A figure could not be drawn. {name}: {error}"
-            pyplot = sys.modules.get("matplotlib.pyplot")
-            if pyplot is not None:
-                pyplot.close("all")
-            return Failure(name, str(error), text)
-        return None
-
-    def _tell(self, failure: Failure) -> None:
-        self._channel.flush_all()
-        fields = {
-            "name": failure.name[: protocol.NAME_CHARS_MAX],
-            "message": failure.message[: protocol.MESSAGE_CHARS_MAX // 8],
-        }
-        self._channel.show("error", fields, failure.traceback.encode("utf-8", "backslashreplace"))
-
-    def _use_streams(self) -> None:
-        """Our streams, whatever the last cell put in their place or did to them."""
-        out, err = self._streams
-        if out.closed or err.closed:
-            self._streams = out, err = (
-                text_stream(self._channel, "stdout"),
-                text_stream(self._channel, "stderr"),
-            )
-        sys.stdout, sys.stderr = out, err
-        sys.__stdout__, sys.__stderr__ = out, err
+        Kernel(socket.socket(fileno=socket_fd), stdout_read_fd, stderr_read_fd, data_folder).run()
+    finally:
+        _exit(1)
 
 
 def reseed() -> None:
-    """Give this fork random numbers of its own; what reseeds itself after a fork is left alone."""
+    """After a fork: take a new seed for everything that would repeat its parent's choices."""
     random.seed()
-    numpy_random = sys.modules.get("numpy.random")
+    numpy_random: Any = _modules.get("numpy.random")
     if numpy_random is not None:
-        numpy_random.seed(int.from_bytes(os.urandom(4), "little"))
-    process = sys.modules.get("multiprocessing.process")
+        numpy_random.seed(list(memoryview(os.urandom(32)).cast("I")))
+    process: Any = _modules.get("multiprocessing.process")
     if process is not None:
-        process.current_process().authkey = os.urandom(32)  # type: ignore[attr-defined]
+        process.current_process().authkey = os.urandom(32)
+    tempfile: Any = _modules.get("tempfile")
+    if tempfile is not None:
+        tempfile._name_sequence = None
 
 
-def _limit_memory(memory_bytes: int | None) -> None:
-    """MemoryError comes first: what is mapped now, and `memory_bytes` more."""
-    if memory_bytes is None:
-        return
-    with open("/proc/self/status") as file:
-        mapped_kib = next(int(line.split()[1]) for line in file if line.startswith("VmData:"))
-    limit = mapped_kib * 1024 + memory_bytes
-    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+class Kernel:
+    """One kernel, from the first message to the last."""
 
+    def __init__(
+        self, host: socket.socket, stdout_read_fd: int, stderr_read_fd: int, data_folder: str
+    ) -> None:
+        _prepare_interpreter()
+        self._border = Border()
+        pipes = {"stdout": stdout_read_fd, "stderr": stderr_read_fd}
+        self._channel = Channel(host, pipes, self._border)  # type: ignore[arg-type]
+        self._streams = Streams(self._channel)
+        self._display = Display(self._channel, data_folder)
+        self._assembler = protocol.Assembler(protocol.FROM_HOST)
 
-def _limit_threads(cpu_count: int | None) -> None:
-    """The libraries were loaded with one thread each; let them have the box's share."""
-    threadpoolctl = sys.modules.get("threadpoolctl")
-    if cpu_count is not None and cpu_count > 1 and threadpoolctl is not None:
-        threadpoolctl.threadpool_limits(cpu_count)
-    gc.enable()
+    def run(self) -> None:
+        """Answer the host until it closes the socket."""
+        while data := self._channel.receive():
+            frame = self._assembler.feed(data)
+            if frame is None:
+                continue
+        _exit(0)

@@ -1,0 +1,38 @@
+# What each command does is in CONTRIBUTING.md. PYTHON=… picks the interpreter, ARGS=… is passed on.
+BIN := .venv/bin
+ARGS ?=
+
+.PHONY: setup setup-dev demo test lint check fix serve bench lock wheel
+
+setup:
+	@sh tools/bootstrap.sh $(PYTHON)
+
+setup-dev:
+	@sh tools/bootstrap.sh --dev $(PYTHON)
+
+demo: setup
+	@$(BIN)/sanderling demo $(ARGS)
+
+test: setup-dev
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: setup-dev
+	@$(BIN)/python tools/lint.py
+
+check: lint test
+
+fix: setup-dev
+	@$(BIN)/ruff format src tests tools $(ARGS)
+	@$(BIN)/ruff check --fix src tests tools $(ARGS)
+
+serve: setup
+	@$(BIN)/sanderling serve $(ARGS)
+
+bench: setup-dev
+	@$(BIN)/python -m bench $(ARGS)
+
+lock: setup-dev
+	@$(BIN)/python tools/lock.py $(ARGS)
+
+wheel: setup-dev
+	@$(BIN)/uv build --wheel $(ARGS)

@@ -1,0 +1,133 @@
+"""
+Containers: create, list, retrieve, delete.
+
+Source: OpenAI API reference, "Containers".
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Request, Response
+from pydantic import Field
+
+from sanderling.api.bodies import json_model
+from sanderling.api.paging import list_object, page_of
+from sanderling.api.replies import deleted, json_reply
+from sanderling.api.routing import Organization, Partners
+from sanderling.api.validation import RequestModel
+from sanderling.errors import InvalidRequest
+from sanderling.records import Container, MemoryTier
+
+router = APIRouter()
+
+# OpenAI's own limit of files named in one request.
+FILE_IDS_MAX = 50
+# A week: longer than that, state belongs into files.
+IDLE_MINUTES_MAX = 7 * 24 * 60
+
+
+class ExpiresAfter(RequestModel):
+    anchor: Literal["last_active_at"]
+    minutes: int = Field(ge=0, le=IDLE_MINUTES_MAX)
+
+
+class NetworkPolicy(RequestModel):
+    """The network is always off here; saying so is welcome, asking for more is refused."""
+
+    type: Literal["disabled", "allowlist"]
+
+
+class CreateContainer(RequestModel):
+    name: Annotated[str, Field(min_length=1, max_length=256)]
+    memory_limit: MemoryTier | None = None
+    expires_after: ExpiresAfter | None = None
+    file_ids: Annotated[list[str], Field(max_length=FILE_IDS_MAX)] | None = None
+    network_policy: NetworkPolicy | None = None
+    skills: list[Any] | None = None
+
+
+def container_object(container: Container) -> dict[str, Any]:
+    """Return the container as clients see it."""
+    return {
+        "id": container.id,
+        "object": "container",
+        "created_at": int(container.created_at),
+        "status": container.status,
+        "expires_after": {
+            "anchor": "last_active_at",
+            "minutes": container.expires_after_minutes,
+        },
+        "last_active_at": int(container.last_active_at),
+        "memory_limit": container.memory_limit,
+        "name": container.name,
+        "network_policy": {"type": "disabled", "allowed_domains": None},
+    }
+
+
+def refuse_network(policy: NetworkPolicy | None, param: str) -> None:
+    """
+    Raises:
+        InvalidRequest: the policy asks for a network.
+    """
+    if policy is not None and policy.type != "disabled":
+        raise InvalidRequest(
+            "Invalid value: 'allowlist'. Containers of this server have no network; the only "
+            "supported value is 'disabled'.",
+            param=f"{param}.type",
+            code="invalid_value",
+        )
+
+
+@router.post("/containers")
+async def create_container(
+    request: Request, services: Partners, organization_id: Organization
+) -> Response:
+    """Create a container; its box comes with its first code."""
+    body = await json_model(request, CreateContainer)
+    if "\0" in body.name:
+        raise InvalidRequest(
+            "Invalid 'name': it holds a NUL character.", param="name", code="invalid_value"
+        )
+    refuse_network(body.network_policy, "network_policy")
+    if body.skills:
+        raise InvalidRequest(
+            "Skills are not supported by this server.", param="skills", code="invalid_value"
+        )
+    container = await services.containers.create(
+        organization_id,
+        name=body.name,
+        memory_limit=body.memory_limit or "1g",
+        expires_after_minutes=body.expires_after.minutes if body.expires_after else None,
+        file_ids=body.file_ids or (),
+    )
+    return json_reply(container_object(container))
+
+
+@router.get("/containers")
+async def list_containers(
+    request: Request, services: Partners, organization_id: Organization
+) -> Response:
+    """List containers, newest first; `name` keeps those of that name."""
+    listing = await services.containers.page(
+        organization_id, page_of(request), name=request.query_params.get("name") or None
+    )
+    return json_reply(list_object(listing, container_object))
+
+
+@router.get("/containers/{container_id}")
+async def retrieve_container(
+    container_id: str, services: Partners, organization_id: Organization
+) -> Response:
+    """Return a container, expired ones too; that counts as a use of it."""
+    container = await services.containers.retrieve(organization_id, container_id)
+    return json_reply(container_object(container))
+
+
+@router.delete("/containers/{container_id}")
+async def delete_container(
+    container_id: str, services: Partners, organization_id: Organization
+) -> Response:
+    """Delete a container with its files and its box."""
+    await services.containers.delete(organization_id, container_id)
+    return deleted(container_id, "container.deleted")

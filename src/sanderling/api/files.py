@@ -1,0 +1,196 @@
+"""
+The Files API: create, list, retrieve, delete, content.
+
+Unlike OpenAI's, files of every purpose can be downloaded again: they are on the operator's own
+disk. The content of a container file can be had here by its `cfile_…` id too, because clients that
+only know the Files API look for it here.
+
+Source: OpenAI API reference, "Files".
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+
+from sanderling.api.paging import list_object, page_of
+from sanderling.api.replies import deleted, download, json_reply
+from sanderling.api.routing import Organization, Partners
+from sanderling.api.services import Services
+from sanderling.api.uploads import ReceivedFile, received_form
+from sanderling.api.validation import invalid_value, missing
+from sanderling.containers.names import safe_name
+from sanderling.errors import InvalidRequest, NotFound
+from sanderling.ids import new_id
+from sanderling.records import StoredFile
+
+router = APIRouter()
+
+UPLOAD_PURPOSES = ("assistants", "batch", "fine-tune", "vision", "user_data", "evals")
+# What OpenAI takes: an hour to thirty days.
+EXPIRES_AFTER_S = (3600, 2_592_000)
+_LIST_LIMIT = 10_000
+
+
+def file_object(file: StoredFile) -> dict[str, Any]:
+    """Return the file as clients see it."""
+    return {
+        "id": file.id,
+        "object": "file",
+        "bytes": file.bytes,
+        "created_at": int(file.created_at),
+        "expires_at": None if file.expires_at is None else int(file.expires_at),
+        "filename": file.filename,
+        "purpose": file.purpose,
+        "status": "processed",
+        "status_details": None,
+    }
+
+
+@router.post("/files")
+async def create_file(
+    request: Request, services: Partners, organization_id: Organization
+) -> Response:
+    """Receive a file; `purpose` and `expires_after[…]` may come before or after it."""
+    limit = services.settings.file_bytes_max
+    async with received_form(request, services.store, file_bytes_max=limit) as form:
+        purpose = _purpose(form.fields)
+        lifetime_s = _lifetime_s(form.fields)
+        if form.file is None:
+            raise missing("file")
+        file = await store_file(
+            services, organization_id, form.file, purpose=purpose, lifetime_s=lifetime_s
+        )
+    return json_reply(file_object(file))
+
+
+async def store_file(
+    services: Services,
+    organization_id: str,
+    received: ReceivedFile,
+    *,
+    purpose: str,
+    lifetime_s: int | None = None,
+) -> StoredFile:
+    """Record a blob as a file of the organization."""
+    now = services.clock.now()
+    file = StoredFile(
+        id=new_id("file"),
+        organization_id=organization_id,
+        filename=safe_name(received.filename),
+        purpose=purpose,
+        bytes=received.bytes,
+        created_at=now,
+        blob_id=received.blob_id,
+        expires_at=None if lifetime_s is None else now + lifetime_s,
+    )
+    await services.store.files.insert(file)
+    return file
+
+
+def _purpose(fields: Mapping[str, str]) -> str:
+    purpose = fields.get("purpose")
+    if purpose is None:
+        raise missing("purpose")
+    if purpose not in UPLOAD_PURPOSES:
+        raise invalid_value("purpose", purpose, UPLOAD_PURPOSES)
+    return purpose
+
+
+def _lifetime_s(fields: Mapping[str, str]) -> int | None:
+    anchor, seconds = fields.get("expires_after[anchor]"), fields.get("expires_after[seconds]")
+    if anchor is None and seconds is None:
+        return None
+    if anchor is None:
+        raise missing("expires_after[anchor]")
+    if anchor != "created_at":
+        raise invalid_value("expires_after[anchor]", anchor, ("created_at",))
+    if seconds is None:
+        raise missing("expires_after[seconds]")
+    least, most = EXPIRES_AFTER_S
+    if not re.fullmatch(r"[0-9]{1,18}", seconds) or not least <= int(seconds) <= most:
+        raise InvalidRequest(
+            f"Invalid 'expires_after[seconds]': expected an integer from {least} to {most}.",
+            param="expires_after[seconds]",
+            code="invalid_value",
+        )
+    return int(seconds)
+
+
+@router.get("/files")
+async def list_files(
+    request: Request, services: Partners, organization_id: Organization
+) -> Response:
+    """List files, newest first."""
+    listing = await services.store.files.page(
+        organization_id,
+        purpose=request.query_params.get("purpose") or None,
+        page=page_of(request, limit=_LIST_LIMIT, limit_max=_LIST_LIMIT),
+    )
+    now = services.clock.now()
+    live = [f for f in listing.data if not _is_expired(f, now)]
+    return json_reply(list_object(dataclasses.replace(listing, data=live), file_object))
+
+
+@router.get("/files/{file_id}")
+async def retrieve_file(
+    file_id: str, services: Partners, organization_id: Organization
+) -> Response:
+    """Return a file's record."""
+    return json_reply(file_object(await find_file(services, organization_id, file_id)))
+
+
+@router.delete("/files/{file_id}")
+async def delete_file(file_id: str, services: Partners, organization_id: Organization) -> Response:
+    """Delete a file; copies of it in containers stay."""
+    await find_file(services, organization_id, file_id)
+    file = await services.store.files.delete(organization_id, file_id)
+    if file is None:  # somebody else was faster
+        raise _no_such_file(file_id, "id")
+    await services.store.release_blob(file.blob_id)
+    return deleted(file_id, "file")
+
+
+@router.get("/files/{file_id}/content")
+async def file_content(file_id: str, services: Partners, organization_id: Organization) -> Response:
+    """Stream a file's bytes."""
+    if file_id.startswith("cfile_"):
+        found = await services.store.container_files.find(organization_id, file_id)
+        if found is None:
+            raise _no_such_file(file_id, "id")
+        return download(
+            services.containers.read(found),
+            bytes=found.bytes,
+            filename=found.path.rpartition("/")[2],
+        )
+    file = await find_file(services, organization_id, file_id)
+    return download(
+        services.store.blobs.read(file.blob_id), bytes=file.bytes, filename=file.filename
+    )
+
+
+async def find_file(
+    services: Services, organization_id: str, file_id: str, *, param: str = "id"
+) -> StoredFile:
+    """
+    Return a file of the organization.
+
+    Raises:
+        NotFound: there is none, or its time is over.
+    """
+    file = await services.store.files.get(organization_id, file_id)
+    if file is None or _is_expired(file, services.clock.now()):
+        raise _no_such_file(file_id, param)
+    return file
+
+
+def _is_expired(file: StoredFile, now: float) -> bool:
+    return file.expires_at is not None and file.expires_at <= now
+
+
+def _no_such_file(file_id: str, param: str) -> NotFound:
+    return NotFound(f"No such File object: {file_id}", param=param)

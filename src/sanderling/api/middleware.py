@@ -1,0 +1,100 @@
+"""
+What every reply carries and what no request may break: id, time taken, and an answer to any fault.
+
+Pure ASGI, because a wrapper that reads replies would buffer streams and hide disconnects.
+"""
+
+from __future__ import annotations
+
+import time
+
+import orjson
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from sanderling.api import errors
+from sanderling.ids import new_id
+from sanderling.observe import logs
+
+# The date every OpenAI reply carries; SDKs and proxies show it.
+API_VERSION = b"2020-10-01"
+
+
+class RequestFrame:
+    """
+    Gives each request an id, times it, logs its end, and answers 500 where a route broke.
+
+    The id is in `scope["state"]["request_id"]` and in the `x-request-id` header of every reply.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request = _Request(scope, send)
+        with logs.bound(request_id=request.id):
+            try:
+                await self._app(scope, receive, request.send)
+            except ClientDisconnect:
+                request.status = request.status or 499  # nginx's "client closed request"
+            except Exception as error:  # noqa: BLE001 the request boundary; logged here, once
+                logs.error(
+                    "request.failed", cause=error, method=scope["method"], route=_route(scope)
+                )
+                await request.fail()
+            logs.info(
+                "request.finished",
+                method=scope["method"],
+                route=_route(scope),
+                status=request.status,
+                duration_ms=request.elapsed_ms(),
+            )
+
+
+def _route(scope: Scope) -> str:
+    """Return the route's pattern rather than the path, so that lines can be counted."""
+    return str(getattr(scope.get("route"), "path", None) or "unknown")
+
+
+class _Request:
+    """One request on its way: what `send` has seen of its reply."""
+
+    def __init__(self, scope: Scope, send: Send) -> None:
+        self.id = new_id("req")
+        self.status: int | None = None
+        self._send = send
+        self._started = time.perf_counter()
+        scope.setdefault("state", {})["request_id"] = self.id
+
+    def elapsed_ms(self) -> float:
+        return (time.perf_counter() - self._started) * 1000
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            headers = [
+                *message.get("headers", ()),
+                (b"x-request-id", self.id.encode()),
+                (b"openai-processing-ms", str(max(1, round(self.elapsed_ms()))).encode()),
+                (b"openai-version", API_VERSION),
+            ]
+            message = {**message, "headers": headers}
+        await self._send(message)
+
+    async def fail(self) -> None:
+        """
+        Answer 500, unless the reply has begun: then it is left unfinished, which closes the
+        connection, so that the client cannot take half of a body for the whole.
+        """
+        if self.status is not None:
+            return
+        content = orjson.dumps(errors.server_fault(self.id))
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"content-length", str(len(content)).encode()),
+        ]
+        await self.send({"type": "http.response.start", "status": 500, "headers": headers})
+        await self.send({"type": "http.response.body", "body": content})

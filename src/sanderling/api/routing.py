@@ -1,0 +1,19 @@
+"""What every route takes from a request: the partners, and whose request it is."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from sanderling.api.auth import organization
+from sanderling.api.services import Services
+
+
+def _services(request: Request) -> Services:
+    services: Services = request.app.state.services
+    return services
+
+
+Partners = Annotated[Services, Depends(_services)]
+Organization = Annotated[str, Depends(organization)]

@@ -1,0 +1,181 @@
+"""
+The composition root: the one place that knows every concrete part and how they hang together.
+
+Parts are opened in the order they lean on each other and closed in the reverse order, so each may
+count on its partners for as long as it lives. Whatever makes a start impossible is found here,
+before the first request, and is one sentence that says what to do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib.metadata
+import ipaddress
+import os
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+from sanderling.api.services import Services
+from sanderling.clock import Clock, SystemClock
+from sanderling.containers.expiry import expire_forever
+from sanderling.containers.registry import Containers
+from sanderling.environments import locate
+from sanderling.errors import SandboxError, SetupError
+from sanderling.models.base import Model
+from sanderling.models.chat import ChatModel
+from sanderling.models.offline import OfflineModel
+from sanderling.observe import logs
+from sanderling.runs.feed import Feed
+from sanderling.runs.recovery import recover
+from sanderling.runs.retention import sweep_forever
+from sanderling.runs.runner import Runner
+from sanderling.sandbox.client import HostClient
+from sanderling.sandbox.launch import HostProcess, launch
+from sanderling.settings import Settings
+from sanderling.store.store import Store
+
+# Where the key of the model server is read from, best first. Never a flag: a command line can be
+# read by every user of the machine.
+MODEL_KEY_VARIABLES = ("SANDERLING_MODEL_KEY", "OPENAI_API_KEY")
+
+
+@asynccontextmanager
+async def open_services(
+    settings: Settings, *, environ: Mapping[str, str] = os.environ
+) -> AsyncIterator[Services]:
+    """
+    Open every part of a server; the sandbox host is a process of its own, ready to make boxes.
+
+    Raises:
+        SetupError: the data folder, the guest environment or the keys are not as they must be.
+        SandboxError: this machine cannot host boxes as asked.
+    """
+    version = importlib.metadata.version("sanderling")
+    logs.info("server.starting", data=settings.data, version=version)
+    clock = SystemClock()
+    async with AsyncExitStack() as stack:
+        store = await Store.open(settings.data, sole=True, clock=clock)
+        stack.push_async_callback(store.close)
+        await _refuse_strangers(settings.host, store)
+        sandbox = await stack.enter_async_context(_open_host(settings))
+        model = _make_model(settings, environ)
+        stack.push_async_callback(model.aclose)
+        containers = Containers(
+            store,
+            sandbox,
+            clock,
+            idle_minutes=settings.container_idle_minutes,
+            file_bytes_max=settings.file_bytes_max,
+        )
+        stack.push_async_callback(containers.close)
+        runner = await _open_runner(settings, store, model, containers, clock)
+        stack.push_async_callback(runner.close)
+        for name, work in (
+            ("expiry", expire_forever(containers)),
+            ("retention", sweep_forever(runner)),
+            ("blobs", _sweep_blobs(store)),
+        ):
+            stack.enter_context(_background(name, work))
+        yield Services(settings, store, containers, runner, model, sandbox, clock)
+
+
+async def _refuse_strangers(host: str, store: Store) -> None:
+    """Refuse to let others reach a server that runs code for whoever asks."""
+    if not _is_loopback(host) and not await store.keys.any_active():
+        raise SetupError(
+            f"{host} can be reached from other machines, and there are no API keys yet: anybody "
+            "could run code here. Create one with: sanderling keys create NAME"
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        # A name can point anywhere, and elsewhere tomorrow; this one cannot (RFC 6761, 6.3).
+        return host == "localhost"
+
+
+@asynccontextmanager
+async def _open_host(settings: Settings) -> AsyncIterator[HostClient]:
+    environment = locate.find(settings.env)
+    client, process = await launch(
+        env=environment.path,
+        data=settings.data,
+        pool_size=settings.pool_size,
+        boxes_max=settings.boxes_max,
+        disk_bytes=settings.box_disk_bytes,
+        logs_bytes_max=settings.logs_bytes_max,
+        min_isolation=settings.min_isolation,
+    )
+    try:
+        status = await client.status()
+        logs.info("host.found", pid=process.pid, isolation=status.isolation)
+        yield client
+    finally:
+        await _end_host(process)
+
+
+async def _end_host(process: HostProcess) -> None:
+    try:
+        await process.stop()
+    except SandboxError as error:
+        # It is gone, or will be found and used, or replaced, by the next start.
+        logs.warning("host.lost", reason=error.message)
+
+
+def _make_model(settings: Settings, environ: Mapping[str, str]) -> Model:
+    if settings.model_url is None:
+        return OfflineModel()
+    key = next((environ[name] for name in MODEL_KEY_VARIABLES if environ.get(name)), None)
+    return ChatModel(
+        settings.model_url,
+        api_key=key,
+        model_name=settings.model_name,
+        timeout_s=settings.model_timeout_s,
+        execution_timeout_s=settings.execution_timeout_s,
+        text_calls=settings.model_text_calls,
+    )
+
+
+async def _open_runner(
+    settings: Settings, store: Store, model: Model, containers: Containers, clock: Clock
+) -> Runner:
+    feed = Feed(store)
+    # Before anybody may follow a run: what a killed server left must have come to an end.
+    await recover(store, feed, clock)
+    return Runner(
+        store=store,
+        model=model,
+        containers=containers,
+        feed=feed,
+        clock=clock,
+        max_turns=settings.max_turns,
+        execution_timeout_s=settings.execution_timeout_s,
+        model_logs_chars_max=settings.model_logs_chars_max,
+        shows_images=settings.model_images,
+    )
+
+
+async def _sweep_blobs(store: Store) -> None:
+    """Delete, once per start, the bytes that a crash left behind."""
+    await store.sweep_blobs()
+
+
+@contextlib.contextmanager
+def _background(name: str, work: Coroutine[Any, Any, None]) -> Iterator[None]:
+    """Own `work` for as long as the block lasts; a fault in it is logged and stops nothing else."""
+
+    async def watched() -> None:
+        try:
+            await work
+        except Exception as error:  # noqa: BLE001 (nobody waits for this task)
+            logs.error("server.background_failed", cause=error, task=name)
+
+    task = asyncio.get_running_loop().create_task(watched(), name=name)
+    try:
+        yield
+    finally:
+        task.cancel()

@@ -1,0 +1,1 @@
+"""The `sanderling` command: parsing and printing, one module per subcommand."""

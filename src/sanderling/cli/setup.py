@@ -1,0 +1,41 @@
+"""`sanderling setup`: builds the guest environment, the packages the model's code may import."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  sanderling setup
+  sanderling setup --env /opt/sanderling-env && sanderling serve --env /opt/sanderling-env
+  sanderling setup --python /usr/bin/python3.12
+"""
+)
+@click.option(
+    "--python",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Python to build it on.  [default: the one that runs Sanderling]",
+)
+@click.option(
+    "--env",
+    envvar="SANDERLING_ENV",
+    show_envvar=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder to build it in.  [default: where `serve` looks for it]",
+)
+def setup(python: Path | None, env: Path | None) -> None:
+    """
+    Build the guest environment: numpy, pandas, matplotlib and the rest, pinned and hashed.
+
+    Takes about half a minute and 1 GB the first time; the second time it says so and is done.
+    """
+    # Imported here: only this command needs the builder.
+    from sanderling.environments import builder, locate
+
+    target = locate.default_env_dir() if env is None else env
+    built = builder.build(target, python, lambda line: click.echo(line, err=True))
+    click.echo(f"{built.path} (Python {built.python_version}, {len(built.packages)} packages)")

@@ -1,0 +1,183 @@
+"""
+The boxes behind containers: made when first needed, filled with the container's files, made again.
+
+A container's files live in the blob store; its box holds copies. Everything that makes a box or
+changes its files by our hand happens under the container's lock, so a box is either whole (every
+recorded file is in it) or not known to be, and then the next `ready` looks.
+
+Between a restart of the server and the first use of a container, a box may stand that this process
+has never seen; `ready` adopts it: files that are missing in it are written, the others are left
+alone, because the box may hold newer ones.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+from sanderling.containers.lifecycle import refuse_unless_running
+from sanderling.containers.streams import closing
+from sanderling.errors import InvalidRequest, NotFound, SandboxError, TooLarge
+from sanderling.records import MEMORY_TIER_BYTES, Container, ContainerFile
+from sanderling.sandbox.base import BoxLimits, Sandbox
+from sanderling.store.store import Store
+
+VARIABLES_GONE = (
+    "Python was started anew in this container: files are kept, variables and imports of earlier "
+    "calls are gone."
+)
+
+
+@dataclass(slots=True)
+class Live:
+    """
+    What this process knows of one container's box. Changed by Boxes and by the execution at work.
+
+    is_whole: a box stands, as far as we know, and holds every recorded file.
+    has_run: code ran in it since this process has known it.
+    executions: how many are running or queued; while there are any the container cannot expire.
+    written: path -> bytes of what we ourselves wrote into the box since the first of them began.
+    notices: sentences that the next execution's output must begin with.
+    """
+
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    is_whole: bool = False
+    has_run: bool = False
+    is_closed: bool = False
+    executions: int = 0
+    written: dict[str, int] = field(default_factory=dict)
+    notices: list[str] = field(default_factory=list)
+
+
+class Boxes:
+    """The boxes of all containers of this server."""
+
+    def __init__(self, store: Store, sandbox: Sandbox, *, started_at: float) -> None:
+        self._store = store
+        self._sandbox = sandbox
+        self._started_at = started_at
+        self._live: dict[str, Live] = {}
+
+    def live(self, container_id: str) -> Live:
+        """Return what is known of the container's box; begins knowing it."""
+        return self._live.setdefault(container_id, Live())
+
+    def is_executing(self, container_id: str) -> bool:
+        """Return whether an execution is running or queued in the container."""
+        live = self._live.get(container_id)
+        return live is not None and live.executions > 0
+
+    async def ready(self, container: Container) -> None:
+        """
+        Make sure a box stands with every recorded file in it.
+
+        Raises:
+            NotFound, Expired: the container is not running any more.
+            SpawnFailed, MachineFull, MachineUnfit, HostUnavailable: there is none, or not a whole
+            one.
+        """
+        live = self.live(container.id)
+        async with live.lock:
+            # Under the lock, because `close` takes it too: no box is made after the last one went.
+            refuse_unless_running(container.id, await self._store.containers.find(container.id))
+            limits = BoxLimits(memory_bytes=MEMORY_TIER_BYTES[container.memory_limit])
+            is_new = await self._sandbox.create(container.id, limits)
+            if live.is_whole and not is_new:
+                return
+            live.is_whole = False
+            # A container older than this process may have run code under the one before it.
+            if is_new and (live.has_run or container.created_at < self._started_at):
+                live.notices = [VARIABLES_GONE]
+                live.has_run = False
+            await self._fill(container.id, live, is_new=is_new)
+            live.is_whole = True
+
+    async def _fill(self, container_id: str, live: Live, *, is_new: bool) -> None:
+        try:
+            for file in await self._store.container_files.all(container_id):
+                if is_new or not await self.holds(container_id, file.path):
+                    await self._mount(file, live)
+        except BaseException:
+            # A new box with half the files would be taken for a whole one after a restart.
+            if is_new:
+                with contextlib.suppress(SandboxError):
+                    await self._sandbox.close(container_id)
+            raise
+
+    async def _mount(self, file: ContainerFile, live: Live) -> None:
+        try:
+            await self._sandbox.write_file(
+                file.container_id, file.path, self._store.blobs.read(file.blob_id)
+            )
+        except (TooLarge, InvalidRequest):
+            # One file that does not fit must not keep every other one and all code out.
+            live.notices.append(
+                f"The file {file.path} could not be put into the container: there is no room."
+            )
+
+    async def holds(self, container_id: str, path: str) -> bool:
+        """Return whether a regular file stands at `path` in the container's box."""
+        try:
+            async with closing(self._sandbox.read_file(container_id, path)) as chunks:
+                async for _ in chunks:
+                    break
+        except NotFound:
+            return False
+        return True
+
+    async def write(self, container_id: str, path: str, chunks: AsyncIterator[bytes]) -> bool:
+        """
+        Write a file into the container's box; False if no box stands, which is no failure: the
+        file is written when there is one. The caller holds the container's lock.
+
+        Raises:
+            TooLarge, InvalidRequest: the box has no room, or something else stands at `path`.
+        """
+        live = self.live(container_id)
+        try:
+            written = await self._sandbox.write_file(container_id, path, chunks)
+        except NotFound:
+            live.is_whole = False
+            return False
+        if live.executions:
+            live.written[path] = written
+        return True
+
+    async def delete(self, container_id: str, path: str) -> None:
+        """Remove a file from the container's box, if one stands and has it."""
+        with contextlib.suppress(NotFound):
+            await self._sandbox.delete_file(container_id, path)
+
+    async def close(self, container_id: str) -> None:
+        """
+        End the box of a container that is not running any more; an execution in it ends
+        `interrupted`.
+
+        Raises:
+            HostUnavailable: then there is no box either, or the host closes it when it is back.
+        """
+        live = self.live(container_id)
+        live.is_closed = True
+        try:
+            async with live.lock:
+                await self._sandbox.close(container_id)
+        finally:
+            if not live.executions:
+                self._live.pop(container_id, None)
+
+    def begin(self, container_id: str) -> Live:
+        """Count an execution in; `end` counts it out."""
+        live = self.live(container_id)
+        if not live.executions:
+            live.written.clear()
+        live.executions += 1
+        return live
+
+    def end(self, container_id: str) -> None:
+        """Count an execution out."""
+        live = self._live[container_id]
+        live.executions -= 1
+        if live.is_closed and not live.executions:
+            self._live.pop(container_id, None)

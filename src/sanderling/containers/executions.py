@@ -1,0 +1,269 @@
+"""
+One execution in a container: make the box ready, run the cell, bring home what it made.
+
+The sandbox tells what happened in its own terms. Here it becomes records: bursts become outputs,
+pictures and changed files become container files with their bytes in the blob store. Names, paths
+and sizes come from inside the box and are checked before use; what user code does ends as an
+Execution with a status, never as an exception.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import assert_never
+
+from sanderling.containers.boxes import VARIABLES_GONE, Boxes, Live
+from sanderling.containers.files import Files
+from sanderling.containers.happenings import ContainerHappening, OutputLog
+from sanderling.containers.names import is_clean_path, safe_name
+from sanderling.containers.streams import closing
+from sanderling.errors import BoxDied, InvalidRequest, NotFound, SandboxError, TooLarge
+from sanderling.records import (
+    Artifact,
+    Container,
+    ContainerFile,
+    ErrorOutput,
+    Execution,
+    ImageOutput,
+    LogsOutput,
+    ResultOutput,
+)
+from sanderling.sandbox.base import (
+    ChangedFile,
+    Ended,
+    Error,
+    Happening,
+    Image,
+    Logs,
+    Result,
+    Sandbox,
+)
+
+# One file costs two transactions and an fsync, about 5 ms: a thousand is five seconds of waiting,
+# and more than anybody downloads one by one. Code that makes more should make an archive.
+FILES_PER_EXECUTION_MAX = 1000
+
+_SUFFIXES = {
+    "image/png": (".png",),
+    "image/jpeg": (".jpg", ".jpeg"),
+    "image/gif": (".gif",),
+    "image/webp": (".webp",),
+    "image/svg+xml": (".svg",),
+}
+_DIED = "The sandbox stopped while the code ran: files are kept as they were before this call."
+_UNCOLLECTED = "The sandbox went away before all files that were made could be kept."
+
+
+async def _once(data: bytes) -> AsyncIterator[bytes]:
+    yield data
+
+
+def _artifact(file: ContainerFile) -> Artifact:
+    return Artifact(
+        file_id=file.id,
+        container_id=file.container_id,
+        path=file.path,
+        filename=file.path.rsplit("/", 1)[1],
+        bytes=file.bytes,
+        created_at=file.created_at,
+    )
+
+
+class Cell:
+    """
+    One execution at work; `perform` is called once.
+
+    tell: is handed every OutputAppeared as it happens and the Execution at the end.
+    """
+
+    def __init__(
+        self,
+        container: Container,
+        code: str,
+        *,
+        execution_id: str,
+        timeout_s: float,
+        sandbox: Sandbox,
+        boxes: Boxes,
+        files: Files,
+        tell: Callable[[ContainerHappening], None],
+    ) -> None:
+        self._container = container
+        self._code = code
+        self._execution_id = execution_id
+        self._timeout_s = timeout_s
+        self._sandbox = sandbox
+        self._boxes = boxes
+        self._files = files
+        self._tell = tell
+        self._log = OutputLog()
+        self._notices: list[str] = []
+        self._artifacts: dict[str, Artifact] = {}  # by path, in the order they appeared
+
+    async def perform(self, live: Live) -> Execution:
+        """
+        Run the cell to its end and return its record; the record is not told yet.
+
+        Raises:
+            NotFound, Expired: the container is not running any more.
+            SandboxError: no box could be made; nothing was run.
+        """
+        await self._prepare(live)
+        try:
+            ended = await self._run(live)
+        except NotFound:
+            # The box went between `ready` and now (the host was restarted): nothing was run yet.
+            live.is_whole = False
+            await self._prepare(live)
+            try:
+                ended = await self._run(live)
+            except NotFound as error:
+                raise BoxDied("The box went away twice before the code could run.") from error
+        await self._collect(ended, live)
+        if ended.notice is not None:
+            self._notices.append(ended.notice)
+        elif ended.is_fresh and live.has_run and VARIABLES_GONE not in self._notices:
+            self._notices.append(VARIABLES_GONE)
+        live.has_run = True
+        for notice in self._notices:
+            self._tell(self._log.add_notice(notice))
+        return Execution(
+            id=self._execution_id,
+            container_id=self._container.id,
+            status=ended.status,
+            outputs=self._log.outputs(),
+            artifacts=tuple(self._artifacts.values()),
+            duration_ms=ended.duration_ms,
+            notice=" ".join(self._notices) or None,
+        )
+
+    async def _prepare(self, live: Live) -> None:
+        await self._boxes.ready(self._container)
+        self._notices, live.notices = live.notices, []
+
+    async def _run(self, live: Live) -> Ended:
+        clock = asyncio.get_running_loop()
+        began_s = clock.time()
+        try:
+            return await self._attempt(live)
+        except SandboxError:
+            # The box boundary: whatever goes on in there is cut off, so that it cannot go on
+            # beside the box that will take its place.
+            await self._cut_off(live)
+            duration_ms = (clock.time() - began_s) * 1000
+            return Ended("died", duration_ms, (), (), notice=_DIED, is_fresh=False)
+
+    async def _attempt(self, live: Live) -> Ended:
+        happenings = self._sandbox.execute(
+            self._container.id, self._execution_id, self._code, timeout_s=self._timeout_s
+        )
+        async with closing(happenings):
+            async for happening in happenings:
+                if isinstance(happening, Ended):
+                    return happening
+                await self._take(happening, live)
+        raise SandboxError("The sandbox ended an execution without saying how.")
+
+    async def _cut_off(self, live: Live) -> None:
+        live.is_whole = False
+        live.has_run = True
+        try:
+            await self._sandbox.close(self._container.id)
+        except SandboxError:
+            return  # the host is gone, and every box with it
+
+    async def _take(self, happening: Happening, live: Live) -> None:
+        match happening:
+            case Logs(stream=stream, text=text):
+                self._tell(self._log.add(LogsOutput(stream, text)))
+            case Result(text=text):
+                self._tell(self._log.add(ResultOutput(text)))
+            case Error(name=name, message=message, traceback=traceback):
+                self._tell(self._log.add(ErrorOutput(name, message, traceback)))
+            case Image():
+                file = await self._keep_image(happening, live)
+                self._artifacts[file.path] = _artifact(file)
+                encoded = base64.b64encode(happening.data).decode("ascii")
+                data_url = f"data:{happening.mime};base64,{encoded}"
+                self._tell(self._log.add(ImageOutput(data_url, file.id, file.path)))
+            case Ended():
+                raise AssertionError("Ended is not an output")
+            case _:
+                assert_never(happening)
+
+    async def _keep_image(self, image: Image, live: Live) -> ContainerFile:
+        """Return the container file of a picture: the one the code saved, or one we make."""
+        async with live.lock:
+            saved = image.saved_path
+            if saved is not None and is_clean_path(saved):
+                try:
+                    return await self._pull(saved)
+                except (NotFound, TooLarge):
+                    pass  # the box lied, or the code removed it again
+            suffixes = _SUFFIXES[image.mime]
+            name = safe_name(image.name, fallback="figure")
+            if not name.lower().endswith(suffixes):
+                name = safe_name(name + suffixes[0])
+            path = await self._free_path(name)
+            file = await self._files.take(self._container.id, path, _once(image.data))
+            try:
+                await self._boxes.write(self._container.id, path, _once(image.data))
+            except (TooLarge, InvalidRequest):
+                # The picture was shown and is kept; the code just cannot open it.
+                return file
+            return file
+
+    async def _free_path(self, name: str) -> str:
+        """Return a path no record has and no file in the box either: code may be writing some."""
+        hidden: set[str] = set()
+        while True:
+            path = await self._files.free_path(self._container.id, name, also_taken=hidden)
+            if not await self._boxes.holds(self._container.id, path):
+                return path
+            hidden.add(path)
+
+    async def _pull(self, path: str, *, bytes: int = 0) -> ContainerFile:
+        if bytes > self._files.file_bytes_max:
+            raise TooLarge  # known before a gigabyte was copied
+        async with closing(self._sandbox.read_file(self._container.id, path)) as chunks:
+            return await self._files.take(self._container.id, path, chunks)
+
+    async def _collect(self, ended: Ended, live: Live) -> None:
+        """Bring the files the cell made, changed or removed into the records."""
+        ours = [
+            changed
+            for changed in ended.changed
+            if is_clean_path(changed.path) and live.written.get(changed.path) != changed.bytes
+        ]
+        async with live.lock:
+            if live.is_closed:
+                return  # the container went while the cell ran, and its files with it
+            try:
+                await self._collect_changed(ours[:FILES_PER_EXECUTION_MAX])
+            except SandboxError:
+                live.is_whole = False
+                self._notices.append(_UNCOLLECTED)
+            for path in ended.removed:
+                await self._files.drop_path(self._container.id, path)
+                self._artifacts.pop(path, None)
+        if len(ours) > FILES_PER_EXECUTION_MAX:
+            self._notices.append(
+                f"{len(ours)} files were made or changed; only the first "
+                f"{FILES_PER_EXECUTION_MAX} can be downloaded. Pack them into one archive."
+            )
+
+    async def _collect_changed(self, changed_files: Sequence[ChangedFile]) -> None:
+        too_large: list[str] = []
+        for changed in changed_files:
+            try:
+                file = await self._pull(changed.path, bytes=changed.bytes)
+            except NotFound:
+                continue  # gone again: a thread or process of the cell's removed it
+            except TooLarge:
+                too_large.append(changed.path)
+                continue
+            self._artifacts[changed.path] = _artifact(file)
+        if too_large:
+            self._notices.append("Too large to be downloaded: " + ", ".join(too_large) + ".")

@@ -1,0 +1,89 @@
+"""
+The files of a container as records and bytes; nothing here knows whether a box stands.
+
+Every file's bytes are in the blob store, so a box can be thrown away and built again at any moment.
+A path names one file: writing it again keeps the id clients know and lets the old bytes go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from collections.abc import Set as AbstractSet
+from typing import Literal
+
+from sanderling.clock import Clock
+from sanderling.containers.names import MOUNT, free_name, mounted, safe_name
+from sanderling.ids import new_id
+from sanderling.records import ContainerFile
+from sanderling.store.store import Store
+
+
+class Files:
+    """The container files of every container."""
+
+    def __init__(self, store: Store, clock: Clock, *, file_bytes_max: int) -> None:
+        self._store = store
+        self._clock = clock
+        self.file_bytes_max = file_bytes_max
+
+    async def put(
+        self,
+        container_id: str,
+        path: str,
+        *,
+        blob_id: str,
+        bytes: int,
+        source: Literal["user", "assistant"],
+    ) -> ContainerFile:
+        """Record that `path` now holds the bytes of `blob_id`; what it held before is let go."""
+        before = await self._store.container_files.by_path(container_id, path)
+        after = await self._store.container_files.upsert(
+            ContainerFile(
+                id=new_id("cfile"),
+                container_id=container_id,
+                path=path,
+                bytes=bytes,
+                created_at=self._clock.now(),
+                source=source,
+                blob_id=blob_id,
+            )
+        )
+        if before is not None and before.blob_id != blob_id:
+            await self._store.release_blob(before.blob_id)
+        return after
+
+    async def take(
+        self, container_id: str, path: str, chunks: AsyncIterator[bytes]
+    ) -> ContainerFile:
+        """
+        Stream `chunks` into a blob and record it as what code left at `path`.
+
+        Raises:
+            TooLarge: more bytes than one file may have; nothing is recorded.
+        """
+        async with self._store.blobs.writer(bytes_max=self.file_bytes_max) as writer:
+            async for chunk in chunks:
+                await writer.write(chunk)
+        return await self.put(
+            container_id, path, blob_id=writer.blob_id, bytes=writer.bytes, source="assistant"
+        )
+
+    async def free_path(
+        self, container_id: str, filename: str, *, also_taken: AbstractSet[str] = frozenset()
+    ) -> str:
+        """Return a path for `filename` that no recorded file has and is not in `also_taken`."""
+        taken = {file.path for file in await self._store.container_files.all(container_id)}
+        names = {path.removeprefix(MOUNT + "/") for path in taken | also_taken}
+        return mounted(free_name(safe_name(filename), names))
+
+    async def drop_path(self, container_id: str, path: str) -> ContainerFile | None:
+        """Forget the file at `path` and let its bytes go; None if none was recorded."""
+        file = await self._store.container_files.delete_path(container_id, path)
+        if file is not None:
+            await self._store.release_blob(file.blob_id)
+        return file
+
+    async def drop_all(self, container_id: str) -> None:
+        """Forget every file of a container and let the bytes go."""
+        for file in await self._store.container_files.all(container_id):
+            await self.drop_path(container_id, file.path)

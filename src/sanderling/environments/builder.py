@@ -1,0 +1,216 @@
+"""
+Builds a guest environment: the locked packages, byte-compiled, in a folder of their own.
+
+Everything is made in a folder beside the goal, which takes the goal's name in one rename when it is
+complete. So an environment is whole or not there, a failed or interrupted build leaves the old one
+untouched, and two builds at once do the work once. Built already means: built from the same lock on
+the same interpreter.
+
+Boxes mount the environment read-only, so whatever Python would write at first use is written here:
+byte code (a box could not keep it, and importing pandas without it takes seconds) and matplotlib's
+font cache.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import stat
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from sanderling.environments import environment, lock
+from sanderling.environments.commands import run_python, run_uv
+from sanderling.environments.environment import Environment, Facts
+from sanderling.environments.lock import Lock
+from sanderling.errors import SetupError
+
+# Not compiled: the packages' own tests and benchmarks, 40 % of the source, which nobody imports.
+_NOT_COMPILED = r"/(tests?|benchmarks)/"
+
+
+def build(
+    target: Path,
+    python: Path | None,
+    progress: Callable[[str], None],
+    *,
+    locks: Path = lock.LOCKS,
+) -> Environment:
+    """
+    Make sure a complete environment of the current lock stands in `target`, and return it.
+
+    A second call returns in milliseconds. A server that still runs with an environment that is
+    replaced here should be restarted.
+
+    Args:
+        target: folder of the environment; made with its parents, readable for everybody.
+        python: base interpreter; None takes the one the server itself runs on.
+        progress: called with a line of text when something worth telling happens.
+        locks: folder with one `python-3.NN.txt` for each Python it can be built on.
+
+    Raises:
+        SetupError: it cannot be built: the Python is unfit, no network, the disk is full, `target`
+            cannot be written or holds something else. Says what to do.
+    """
+    target = Path(os.path.abspath(target.expanduser()))
+    base, version = _base_interpreter(python)
+    wanted = lock.for_python(version, locks)
+    if found := _existing(target, wanted, base):
+        return found
+    with _alone(target, progress):
+        if found := _existing(target, wanted, base):
+            return found
+        _refuse_foreign(target)
+        with _staging(target) as stage:
+            facts = _fill(stage, target, wanted, base, progress)
+            environment.write_stamp(stage, facts, lock_digest=wanted.digest)
+            _make_readable(stage)
+            _put_in_place(stage, target)
+    progress(f"The guest environment is ready: {target}")
+    return environment.describe(target, facts, lock_digest=wanted.digest)
+
+
+def _base_interpreter(python: Path | None) -> tuple[Path, tuple[int, int]]:
+    """Return the real path of the base interpreter and its version (major, minor)."""
+    if python is None:
+        name, version = sys.implementation.name, sys.version_info[:2]
+        # Not sys.executable, which inside a virtual environment is that environment's link.
+        base = os.path.realpath(sys._base_executable)  # type: ignore[attr-defined]  # noqa: SLF001
+    else:
+        facts = environment.ask_python(python)
+        name, version, base = facts.implementation, facts.version[:2], facts.base_executable
+    if name != "cpython":
+        raise SetupError(f"The guest environment needs CPython; {base} is {name}.")
+    return Path(base), version
+
+
+def _existing(target: Path, wanted: Lock, base: Path) -> Environment | None:
+    """Return the environment in `target` if it is the wanted one."""
+    found = environment.read(target)
+    if found is None:
+        return None
+    built, facts = found
+    is_wanted = built.lock_digest == wanted.digest and Path(facts.base_executable) == base
+    return built if is_wanted else None
+
+
+@contextlib.contextmanager
+def _alone(target: Path, progress: Callable[[str], None]) -> Iterator[None]:
+    """Hold the lock of `target`: of two builds one works and the other waits and finds it done."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(
+            target.parent / f".{target.name}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644
+        )
+    except OSError as error:
+        raise SetupError(
+            f"The guest environment cannot be made in {target.parent}: {error.strerror}. "
+            f"Name a folder that you may write with --env."
+        ) from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            progress("Another process is building this environment; waiting for it")
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _refuse_foreign(target: Path) -> None:
+    """Raise SetupError if `target` holds anything that a build of ours did not put there."""
+    if not os.path.lexists(target) or (target / environment.STAMP_NAME).is_file():
+        return
+    if target.is_dir() and not any(target.iterdir()):
+        return
+    raise SetupError(
+        f"{target} exists and is not a guest environment, so it is left alone. "
+        f"Name another folder with --env."
+    )
+
+
+@contextlib.contextmanager
+def _staging(target: Path) -> Iterator[Path]:
+    """Make an empty folder beside `target`; remove it and what killed builds left, afterwards."""
+    try:
+        for left in target.parent.glob(f".{target.name}.building-*"):
+            shutil.rmtree(left)
+        stage = Path(tempfile.mkdtemp(prefix=f".{target.name}.building-", dir=target.parent))
+        try:
+            stage.chmod(0o755)  # mkdtemp makes it private; boxes run under another user.
+            yield stage
+        finally:
+            shutil.rmtree(stage, ignore_errors=True)
+    except OSError as error:
+        raise SetupError(
+            f"The guest environment cannot be written to {target.parent}: {error}."
+        ) from error
+
+
+def _fill(
+    stage: Path, target: Path, wanted: Lock, base: Path, progress: Callable[[str], None]
+) -> Facts:
+    """Build the environment in `stage`, to be used as `target`."""
+    python = environment.python_of(stage)
+
+    # Step 1: an empty environment. Relocatable: its scripts do not name the staging folder.
+    progress(f"Building the guest environment with {base}")
+    made = ["venv", "--quiet", "--relocatable", "--no-project", "--python"]
+    run_uv([*made, base, stage], progress)
+
+    # Step 2: the locked packages, ready-made only, so that nothing of theirs runs on this machine.
+    filled = ["pip", "sync", "--require-hashes", "--no-build", "--python"]
+    run_uv([*filled, python, wanted.path], progress)
+    facts = environment.ask_python(python)
+
+    # Step 3: what a read-only environment cannot write later.
+    progress("Compiling to byte code")
+    compiled = ["-W", "ignore", "-m", "compileall", "-q", "-x", _NOT_COMPILED]
+    compiled += ["-j", str(len(os.sched_getaffinity(0)))]
+    # Tracebacks name the file where it will be, not where it is now.
+    compiled += ["-s", str(stage), "-p", str(target), str(stage / "lib")]
+    # It may fail: packages carry templates that are not quite Python, and nobody imports those.
+    run_python(python, compiled, {}, may_fail=True)
+    if "matplotlib" in facts.packages:
+        progress("Preparing matplotlib's fonts")
+        _bake_fonts(stage)
+    return facts
+
+
+def _bake_fonts(stage: Path) -> None:
+    config = environment.mpl_config_of(stage)
+    config.mkdir(parents=True)
+    # HOME: fonts in somebody's home folder are not there in a box. PATH: it asks `fc-list`.
+    variables = {"MPLCONFIGDIR": str(config), "HOME": str(config), "PATH": os.defpath}
+    run_python(environment.python_of(stage), ["-c", "import matplotlib.font_manager"], variables)
+
+
+def _make_readable(stage: Path) -> None:
+    """
+    Let every user read what is in `stage`.
+
+    uv links files from its cache, and they have the rights they got there under whatever umask.
+    """
+    for folder, _, names in os.walk(stage):
+        os.chmod(folder, 0o755)  # noqa: S103  The whole point.
+        for name in names:
+            path = os.path.join(folder, name)
+            mode = os.lstat(path).st_mode
+            if stat.S_ISREG(mode) and mode & 0o444 != 0o444:
+                os.chmod(path, stat.S_IMODE(mode) | 0o444)
+
+
+def _put_in_place(stage: Path, target: Path) -> None:
+    """Rename `stage` to `target`; what was there before is removed afterwards."""
+    if target.exists():
+        old = Path(tempfile.mkdtemp(prefix=f".{target.name}.building-", dir=target.parent))
+        target.rename(old)  # Onto an empty folder, which rename(2) replaces.
+        stage.rename(target)
+        shutil.rmtree(old)
+    else:
+        stage.rename(target)

@@ -1,0 +1,187 @@
+"""
+The kernel's mouth: every message to the host passes through one lock, in one order.
+
+Before a message leaves, what other programs have put into the pipes behind descriptors 1 and 2 is
+sent first (docs/protocol.md, rule 1). Between cells there is nobody to tell: text is dropped.
+In a forked child the socket is closed, and text goes to the descriptors themselves.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import threading
+from collections.abc import Callable
+from typing import Any, Literal
+
+from sanderling.kernel import protocol
+from sanderling.kernel.border import Border
+
+Stream = Literal["stdout", "stderr"]
+DESCRIPTORS: dict[Stream, int] = {"stdout": 1, "stderr": 2}
+
+_PIPE_BYTES = 65536  # what a pipe holds; one read empties it
+_CONTINUATION = range(0x80, 0xC0)  # bytes inside a UTF-8 character
+
+# Taken now: these run while user code may have put others in their place.
+_read, _write, _close, _exit = os.read, os.write, os.close, os._exit
+_len, _BlockingIOError, _OSError = len, BlockingIOError, OSError
+
+
+class Channel:
+    """The socket and the pipes of one kernel."""
+
+    def __init__(self, host: socket.socket, pipes: dict[Stream, int], border: Border) -> None:
+        self.is_child = False
+        self._host = host
+        self._send = host.send
+        self._pipes = pipes
+        self._border = border
+        # Reentrant: a __del__ that prints may run at any allocation, in the middle of a message.
+        self._lock = threading.RLock()
+        self._is_sending = False
+        self._waiting: list[tuple[Stream, bytes]] = []
+        self._nonce: str | None = None
+        self._prefixes: dict[Stream, bytes] = {}
+        self._flush: Callable[[], None] | None = None
+        self._streams = {pipe: stream for stream, pipe in pipes.items()}
+        self._poller = select.poll()
+        for pipe in pipes.values():
+            self._poller.register(pipe, select.POLLIN)
+        self._poll = self._poller.poll
+        border.shield(Channel.write.__code__, Channel.send.__code__)
+        os.register_at_fork(after_in_child=self._become_child)
+
+    def flush_with(self, flush: Callable[[], None]) -> None:
+        """Have `flush` called before each message that is not text, for text held back."""
+        self._flush = flush
+
+    def begin(self, nonce: str) -> None:
+        """From now on, what is sent belongs to the cell with this nonce."""
+        with self._lock:
+            self._nonce = nonce
+            for stream in DESCRIPTORS:
+                header = {"op": "logs", "nonce": nonce, "stream": stream}
+                self._prefixes[stream] = protocol.prefix(header)
+
+    def end(self, status: str) -> None:
+        """Send `done`; from now on there is no cell."""
+        with self._lock:
+            self.send("done", status=status)
+            self._nonce = None
+
+    def receive(self) -> bytes:
+        """Return the host's next message; empty when it has closed the socket."""
+        return self._host.recv(protocol.MESSAGE_BYTES_MAX + 1)
+
+    def send(self, op: str, body: bytes = b"", **fields: Any) -> None:
+        """
+        Send one value that is not text. Belongs to the running cell; in a child it goes nowhere.
+
+        Raises:
+            FrameError: it is too long; nothing was sent.
+        """
+        if self._flush is not None:
+            self._flush()
+        if self.is_child:
+            return
+        with self._lock:
+            header = {"op": op, **fields}
+            if self._nonce is not None:
+                header = {"op": op, "nonce": self._nonce, **fields}
+            messages = protocol.split(header, body)
+            first = next(messages)  # raises before anything is sent
+            self._is_sending = True
+            try:
+                self._drain()
+                self._transmit(first)
+                for message in messages:
+                    self._transmit(message)
+            finally:
+                self._is_sending = False
+            self._send_waiting()
+        if self._border.is_pending:
+            self._border.deliver()
+
+    def write(self, stream: Stream, data: bytes) -> None:
+        """Send text, already encoded. Also called by threads that no cell waits for."""
+        if self.is_child:
+            self._write_through(stream, data)
+            return
+        with self._lock:
+            if self._is_sending:
+                self._waiting.append((stream, data))
+                return
+            if self._nonce is None:
+                return
+            self._is_sending = True
+            try:
+                self._drain()
+                self._send_text(stream, data)
+            finally:
+                self._is_sending = False
+            if self._waiting:
+                self._send_waiting()
+        if self._border.is_pending:
+            self._border.deliver()
+
+    def _send_waiting(self) -> None:
+        while self._waiting:
+            stream, data = self._waiting.pop(0)
+            self.write(stream, data)
+
+    def _send_text(self, stream: Stream, data: bytes) -> None:
+        head = self._prefixes[stream]
+        room = protocol.MESSAGE_BYTES_MAX - _len(head)
+        start = 0
+        while _len(data) - start > room:
+            end = start + room
+            # Cut between characters; three steps back are enough if it is UTF-8 at all.
+            for _ in "123":
+                if data[end] not in _CONTINUATION:
+                    break
+                end -= 1
+            self._transmit(head + data[start:end])
+            start = end
+        self._transmit(head + data[start:] if start else head + data)
+
+    def _drain(self) -> None:
+        """Send what is in the pipes, once over: a program that never stops writing cannot hold us."""
+        if self._nonce is None:
+            return
+        for pipe, _ in self._poll(0):
+            try:
+                data = _read(pipe, _PIPE_BYTES)
+            except _BlockingIOError:
+                continue  # the host was quicker
+            except _OSError:
+                data = b""
+            if data:
+                self._send_text(self._streams[pipe], data)
+            else:  # all its writers are gone, or user code closed it
+                self._poller.unregister(pipe)
+
+    def _transmit(self, message: bytes) -> None:
+        try:
+            self._send(message)
+        except _OSError:
+            _exit(0)  # the host is gone, or user code closed the socket: nobody hears us any more
+
+    def _write_through(self, stream: Stream, data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            view = view[_write(DESCRIPTORS[stream], view) :]
+
+    def _become_child(self) -> None:
+        self.is_child = True
+        # Another thread may have held the old one when the process was forked.
+        self._lock = threading.RLock()
+        self._is_sending = False
+        self._waiting = []
+        self._host.close()
+        for pipe in self._pipes.values():
+            try:
+                _close(pipe)
+            except _OSError:
+                continue  # user code has closed it

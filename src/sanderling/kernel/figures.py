@@ -1,0 +1,243 @@
+"""
+matplotlib figures as pictures: shown by `plt.show()`, by a cell's end, or as a cell's result.
+
+Works on matplotlib itself, not as a backend of it: `plt.show`, `Figure.show` and `Figure.savefig`
+are wrapped when their modules are loaded, so it makes no difference which backend a cell selects.
+A figure is shown once per cell. Where it was saved during the cell travels with its picture, so
+that the picture and the file can be recognised as one.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.machinery
+import io
+import os
+import re
+import sys
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, cast
+
+from sanderling.kernel import protocol
+
+# What may stand for a shown picture: a chart saved as PDF is a file, not the picture.
+_PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".gif", ".webp", ".svg"})
+_SLUG_CHARS_MAX = 60
+
+_modules = sys.modules
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture to be shown. `name` is a file name proposed for it."""
+
+    mime: str
+    data: bytes
+    name: str
+    saved_path: str | None = None
+
+
+class Figures:
+    """The figures of one kernel. Rendering runs user code: cross the border for it."""
+
+    def __init__(self, data_folder: str, emit: Callable[[Picture], None]) -> None:
+        self._data_folder = data_folder
+        self._emit = emit
+        self._count = 0
+        # For the running cell: figure -> path, and the figures that have been shown.
+        self._saved: weakref.WeakKeyDictionary[Any, str] = weakref.WeakKeyDictionary()
+        self._shown: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._savefig: Callable[..., object] | None = None
+
+    def install(self) -> None:
+        """Wrap matplotlib: now if it is loaded, else when it will be."""
+        after_import(
+            {"matplotlib.figure": self._wrap_figure, "matplotlib.pyplot": self._wrap_pyplot}
+        )
+
+    def begin(self) -> None:
+        """A new cell: nothing has been saved or shown in it."""
+        self._saved.clear()
+        self._shown.clear()
+
+    @property
+    def has_open(self) -> bool:
+        """Whether a figure is open. Cheap, and runs no user code."""
+        module = _modules.get("matplotlib._pylab_helpers")
+        return module is not None and bool(module.Gcf.figs)
+
+    def is_figure(self, value: object) -> bool:
+        """Whether `value` is a matplotlib figure."""
+        module = _modules.get("matplotlib.figure")
+        return module is not None and isinstance(value, module.Figure)
+
+    def show(self, figure: Any) -> None:
+        """Render a figure and show it, whether or not it has been shown before."""
+        self._shown.add(figure)
+        buffer = io.BytesIO()
+        assert self._savefig is not None
+        # Cut to what is drawn, as notebooks do: labels outside the axes are not lost.
+        self._savefig(figure, buffer, format="png", bbox_inches="tight", dpi="figure")
+        self._count += 1
+        name = picture_name(self._saved.get(figure), _title(figure), f"figure_{self._count}")
+        self._emit(Picture("image/png", buffer.getvalue(), name, self._saved.get(figure)))
+
+    def show_open(self) -> None:
+        """
+        Show what is open and was not shown yet, oldest first, and close it all.
+
+        Raises:
+            Exception: the first that a figure raised; the others are shown all the same.
+        """
+        pyplot = _modules.get("matplotlib.pyplot")
+        if pyplot is None:
+            return
+        errors: list[Exception] = []
+        try:
+            for number in pyplot.get_fignums():
+                figure = pyplot.figure(number)
+                if figure in self._shown or not _has_content(figure):
+                    continue
+                try:
+                    self.show(figure)
+                except Exception as error:  # noqa: BLE001 - whatever drawing raises
+                    errors.append(error)
+        finally:
+            pyplot.close("all")
+        if errors:
+            raise errors[0]
+
+    # ---- wrapping matplotlib -------------------------------------------------------------------
+
+    def _wrap_figure(self, module: ModuleType) -> None:
+        figure_class: Any = module.Figure  # type: ignore[attr-defined,unused-ignore]
+        savefig, show = figure_class.savefig, figure_class.show
+        self._savefig = savefig
+
+        @functools.wraps(savefig)
+        def savefig_and_remember(figure: Any, fname: Any, *args: Any, **kwargs: Any) -> object:
+            result = savefig(figure, fname, *args, **kwargs)
+            path = self._path_of(figure, fname, kwargs.get("format"))
+            if path is not None:
+                self._saved[figure] = path
+            return result
+
+        @functools.wraps(show)
+        def show_here(figure: Any, *_args: Any, **_kwargs: Any) -> None:
+            self.show(figure)
+
+        figure_class.savefig, figure_class.show = savefig_and_remember, show_here
+
+    def _wrap_pyplot(self, module: ModuleType) -> None:
+        @functools.wraps(cast("Any", module).show)
+        def show_here(*_args: Any, **_kwargs: Any) -> None:
+            self.show_open()
+
+        cast("Any", module).show = show_here
+
+    def _path_of(self, figure: Any, fname: Any, format: str | None) -> str | None:
+        """Return the absolute path of a saved picture if it lies below the data folder."""
+        try:
+            name = os.fspath(fname)
+        except TypeError:
+            return None  # an open file
+        if not isinstance(name, str):
+            return None
+        if not os.path.splitext(name)[1] and format is None:
+            name = f"{name.rstrip('.')}.{figure.canvas.get_default_filetype()}"  # its own rule
+        path = os.path.abspath(name)
+        is_inside = path.startswith(self._data_folder.rstrip("/") + "/")
+        if not is_inside or len(path) > protocol.PATH_CHARS_MAX or not protocol.is_clean(path):
+            return None
+        return path if os.path.splitext(path)[1].lower() in _PICTURE_SUFFIXES else None
+
+
+def picture_name(
+    saved_path: str | None, title: str, otherwise: str, *, suffix: str = ".png"
+) -> str:
+    """Propose a file name: the one it was saved under, else its title, else `otherwise`."""
+    if saved_path is not None and os.path.splitext(saved_path)[1].lower() == suffix:
+        return os.path.basename(saved_path)[: protocol.NAME_CHARS_MAX]
+    if saved_path is not None:
+        title = os.path.splitext(os.path.basename(saved_path))[0]
+    slug = re.sub(r"\W+", "_", title.casefold())[:_SLUG_CHARS_MAX].strip("_")
+    return (slug or otherwise) + suffix
+
+
+def _title(figure: Any) -> str:
+    """The figure's heading, or the first of its axes'."""
+    suptitle = getattr(figure, "_suptitle", None)
+    texts = [suptitle.get_text() if suptitle is not None else ""]
+    texts += [axes.get_title() for axes in figure.axes]
+    return protocol.clean(next((text for text in texts if text.strip()), ""))
+
+
+def _has_content(figure: Any) -> bool:
+    return any(child is not figure.patch for child in figure.get_children())
+
+
+# ---- acting on modules as they are loaded -------------------------------------------------------
+
+
+class _Finder:
+    """The first of `sys.meta_path`: finds as the others do, and adds a step after loading."""
+
+    def __init__(self, hooks: Mapping[str, Callable[[ModuleType], None]]) -> None:
+        self._hooks = hooks
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        hook = self._hooks.get(name)
+        if hook is None:
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(name, path, target)
+        if spec is None or spec.loader is None:
+            return None
+        loader = spec.loader
+        load = loader.exec_module
+
+        def load_and_act(module: ModuleType) -> None:
+            load(module)
+            hook(module)
+
+        # On this loader only; it stays what it is for everybody who asks it something.
+        loader.exec_module = load_and_act  # type: ignore[method-assign]
+        return spec
+
+
+def after_import(hooks: Mapping[str, Callable[[ModuleType], None]]) -> None:
+    """Call each hook with its module: now if it is loaded, and whenever it is loaded later."""
+    for name, hook in hooks.items():
+        module = _modules.get(name)
+        if module is not None:
+            hook(module)
+    sys.meta_path.insert(0, cast("Any", _Finder(hooks)))
+
+
+def pictures_of(value: object) -> Iterator[tuple[str, Any]]:
+    """Yield (mime, data) for each way in which `value` says it can be seen, best first."""
+    kind = type(value)
+    # Looked up on the class, so that an object with a generous __getattr__ is not taken for one.
+    bundle = getattr(kind, "_repr_mimebundle_", None)
+    if bundle is not None:
+        offered = bundle(value)
+        if isinstance(offered, tuple):
+            offered = offered[0]
+        if isinstance(offered, dict):
+            yield from ((m, offered[m]) for m in _METHODS if m in offered)
+    for mime, method in _METHODS.items():
+        render = getattr(kind, method, None)
+        if render is not None:
+            offered = render(value)
+            yield mime, offered[0] if isinstance(offered, tuple) else offered
+
+
+_METHODS = {
+    "image/png": "_repr_png_",
+    "image/jpeg": "_repr_jpeg_",
+    "image/svg+xml": "_repr_svg_",
+}

@@ -1,0 +1,70 @@
+"""
+What is told of an exception: its name, its message, and a traceback of the user's own lines.
+
+The text is Python's own, less the frames of the kernel. Making it runs code of the user's (an
+exception's `__str__`, its notes), so it belongs on the far side of the border.
+"""
+
+from __future__ import annotations
+
+import os
+import traceback
+from dataclasses import dataclass
+
+from sanderling.kernel import protocol
+
+TRACEBACK_CHARS_MAX = 65536  # a recursion through two functions is a thousand different frames
+CELL_PREFIX = "<cell "
+
+_KERNEL_FOLDER = os.path.dirname(os.path.abspath(__file__)) + os.sep
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """An `error` message in the making. All three are clean UTF-8 text within their limits."""
+
+    name: str
+    message: str
+    text: str
+
+
+def describe(error: BaseException) -> Report:
+    """Return what is told of `error`. Runs user code; raises whatever that raises."""
+    told = traceback.TracebackException(type(error), error, error.__traceback__, compact=True)
+    _tidy(told, is_top=True)
+    # A syntax error of the cell itself has no frames left, and no header then.
+    lines = told.format() if told.stack else told.format_exception_only()
+    return Report(
+        name=protocol.clean(type(error).__name__, protocol.NAME_CHARS_MAX),
+        message=protocol.clean(str(error), protocol.ERROR_MESSAGE_CHARS_MAX),
+        text=_shorten(protocol.clean("".join(lines))),
+    )
+
+
+def describe_plainly(error: BaseException) -> Report:
+    """Return what can be told of an exception that cannot be described, without its own code."""
+    name = protocol.clean(type(error).__name__, protocol.NAME_CHARS_MAX)
+    message = "<the exception could not be shown>"
+    return Report(name=name, message=message, text=f"{name}: {message}\n")
+
+
+def _tidy(told: traceback.TracebackException, *, is_top: bool) -> None:
+    """Take the kernel's frames, and the event loop's above a cell, out of it and of its causes."""
+    frames = [f for f in told.stack if not f.filename.startswith(_KERNEL_FOLDER)]
+    if is_top:
+        firsts = (i for i, f in enumerate(frames) if f.filename.startswith(CELL_PREFIX))
+        frames = frames[next(firsts, 0) :]
+    told.stack[:] = frames
+    for cause in (told.__cause__, told.__context__):
+        if cause is not None:
+            _tidy(cause, is_top=False)
+    for member in told.exceptions or () if hasattr(told, "exceptions") else ():
+        _tidy(member, is_top=False)
+
+
+def _shorten(text: str) -> str:
+    if len(text) <= TRACEBACK_CHARS_MAX:
+        return text
+    half = TRACEBACK_CHARS_MAX // 2
+    left_out = len(text) - 2 * half
+    return f"{text[:half]}\n[… {left_out:,} characters left out …]\n{text[-half:]}"

@@ -1,0 +1,258 @@
+"""
+All that a run needs before its first turn, from its request and the chain before it.
+
+Whatever is wrong with a request beyond its own form (an unknown previous run, a container that is
+gone, a file that is not there, a function call without its output) is found here, before the run
+exists, so that the client gets a plain error instead of a failed run.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from sanderling.containers.registry import Containers
+from sanderling.errors import Expired, InvalidRequest, NotFound, RequestError
+from sanderling.records import (
+    Artifact,
+    AutoContainer,
+    CodeCallItem,
+    CodeTool,
+    ImagePart,
+    Item,
+    MessageItem,
+    Run,
+    RunRequest,
+    StoredFile,
+)
+from sanderling.runs import prompts
+from sanderling.runs.citations import uncited_artifacts
+from sanderling.runs.lifecycle import is_over
+from sanderling.runs.mounts import (
+    FileSet,
+    Mount,
+    code_tool,
+    file_ids_of,
+    input_file_ids,
+    plan,
+    tool_file_ids,
+)
+from sanderling.runs.transcript import Conversation, unpaired
+from sanderling.runs.workspace import Workspace
+from sanderling.store.store import Store
+
+# What model servers take of one picture; a larger one is only mounted.
+IMAGE_BYTES_MAX = 20 << 20
+
+_MAGIC = (
+    (b"\x89PNG\r\n\x1a\n", "image/png"),
+    (b"\xff\xd8\xff", "image/jpeg"),
+    (b"GIF8", "image/gif"),
+)
+
+Chain = Sequence[tuple[Run, list[Item], list[Item]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Briefing:
+    """What the loop is given. `uncited`: artifacts that runs before made and no message cited."""
+
+    conversation: Conversation
+    workspace: Workspace
+    uncited: tuple[Artifact, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The operator's settings that every run goes by."""
+
+    max_turns: int = 30
+    execution_timeout_s: float = 60.0
+    model_logs_chars_max: int = 20_000
+    shows_images: bool = True
+
+
+async def brief(
+    request: RunRequest, *, store: Store, containers: Containers, rules: Rules
+) -> Briefing:
+    """
+    Return the briefing of a run that is about to start.
+
+    Raises:
+        InvalidRequest, NotFound, Expired: the request cannot be served; `param` says why.
+    """
+    chain = await _chain(store, request)
+    before = [item for _, given, made in chain for item in (*given, *made)]
+    _refuse_unpaired([*before, *request.input])
+    stored = await _stored_files(store, request, chain)
+    container_id = await _container_id(containers, request, [*before, *request.input])
+    mounts = await _mounts(containers, request, chain, stored=stored, container_id=container_id)
+    images = await _images(store, stored, [*before, *request.input]) if rules.shows_images else {}
+    tool = code_tool(request)
+    conversation = Conversation(
+        system=prompts.system_text(
+            instructions=request.instructions,
+            offers_code=tool is not None,
+            execution_timeout_s=rules.execution_timeout_s,
+        ),
+        entries=(*before, *request.input),
+        mounted={} if tool is None else {mount.file_id: mount.name for mount in mounts},
+        images=images,
+        logs_chars_max=rules.model_logs_chars_max,
+    )
+    workspace = Workspace(
+        containers,
+        request.organization_id,
+        tool=tool,
+        container_id=container_id,
+        mounts=mounts,
+        timeout_s=rules.execution_timeout_s,
+    )
+    return Briefing(conversation, workspace, _carried_over(chain))
+
+
+async def _chain(store: Store, request: RunRequest) -> Chain:
+    previous = request.previous_run_id
+    if previous is None:
+        return []
+    chain = await store.runs.chain(request.organization_id, previous)
+    if not chain or not chain[-1][0].request.stored:
+        raise InvalidRequest(
+            f"Previous response with id '{previous}' not found.",
+            param="previous_response_id",
+            code="previous_response_not_found",
+        )
+    if not is_over(chain[-1][0].status):
+        raise InvalidRequest(
+            f"Previous response with id '{previous}' has not ended yet.",
+            param="previous_response_id",
+        )
+    return chain
+
+
+def _refuse_unpaired(items: Iterable[Item]) -> None:
+    unanswered, orphans = unpaired(items)
+    if unanswered:
+        raise InvalidRequest(
+            f"No tool output found for function call {unanswered[0]}.", param="input"
+        )
+    if orphans:
+        raise InvalidRequest(
+            f"No tool call found for function call output with call_id {orphans[0]}.",
+            param="input",
+        )
+
+
+async def _stored_files(store: Store, request: RunRequest, chain: Chain) -> dict[str, StoredFile]:
+    """Return the files of the whole chain that are still there; the request's own must be."""
+    ids = dict.fromkeys(i for run, given, _ in chain for i in file_ids_of(run.request, given))
+    own = {
+        **dict.fromkeys(input_file_ids(request.input), "input"),
+        **dict.fromkeys(tool_file_ids(request), "tools"),
+    }
+    stored = {}
+    for file_id in {**ids, **own}:
+        file = await store.files.get(request.organization_id, file_id)
+        if file is not None:
+            stored[file_id] = file
+        elif file_id in own:
+            raise NotFound(f"No such File object: {file_id}", param=own[file_id])
+    return stored
+
+
+async def _container_id(
+    containers: Containers, request: RunRequest, items: Sequence[Item]
+) -> str | None:
+    """Return the container the run will use if there is one already."""
+    tool = code_tool(request)
+    if tool is None:
+        return None
+    if not isinstance(tool.container, AutoContainer):
+        return await _explicit(containers, request, tool.container)
+    # What is "in context": the containers of earlier code calls, also of those a client replays.
+    used = dict.fromkeys(
+        item.container_id
+        for item in reversed(items)
+        if isinstance(item, CodeCallItem) and item.container_id
+    )
+    for container_id in used:
+        try:
+            return (await containers.get(request.organization_id, container_id)).id
+        except (NotFound, Expired):
+            continue
+    await containers.check_memory_limit(
+        tool.container.memory_limit, param=f"{_param(request)}.memory_limit"
+    )
+    return None
+
+
+async def _explicit(containers: Containers, request: RunRequest, container_id: str) -> str:
+    try:
+        return (await containers.get(request.organization_id, container_id)).id
+    except RequestError as error:
+        error.param = _param(request)
+        raise
+
+
+def _param(request: RunRequest) -> str:
+    index = next(i for i, tool in enumerate(request.tools) if isinstance(tool, CodeTool))
+    return f"tools[{index}].container"
+
+
+async def _mounts(
+    containers: Containers,
+    request: RunRequest,
+    chain: Chain,
+    *,
+    stored: dict[str, StoredFile],
+    container_id: str | None,
+) -> tuple[Mount, ...]:
+    file_sets = [
+        FileSet(file_ids_of(run.request, given), run.container_id) for run, given, _ in chain
+    ]
+    file_sets.append(FileSet(file_ids_of(request, request.input), None))
+    existing = [] if container_id is None else await containers.all_files(container_id)
+    return plan(file_sets, stored=stored, container_id=container_id, existing=existing)
+
+
+async def _images(
+    store: Store, stored: dict[str, StoredFile], items: Sequence[Item]
+) -> dict[str, str]:
+    """Return the pictures of messages as data URLs, those that a model can be shown."""
+    images = {}
+    for item in items:
+        for part in item.parts if isinstance(item, MessageItem) else ():
+            file = stored.get(part.file_id or "") if isinstance(part, ImagePart) else None
+            if file is None or file.id in images or file.bytes > IMAGE_BYTES_MAX:
+                continue
+            data = b"".join([chunk async for chunk in store.blobs.read(file.blob_id)])
+            if (mime := image_mime(data)) is not None:
+                images[file.id] = f"data:{mime};base64,{base64.b64encode(data).decode('ascii')}"
+    return images
+
+
+def image_mime(data: bytes) -> str | None:
+    """Return the type of a picture by its first bytes; None for what models are not shown."""
+    for magic, mime in _MAGIC:
+        if data.startswith(magic):
+            return mime
+    return "image/webp" if data[:4] == b"RIFF" and data[8:12] == b"WEBP" else None
+
+
+def _carried_over(chain: Chain) -> tuple[Artifact, ...]:
+    """Return what earlier runs made and could not cite, as they stopped at a client's function."""
+    waiting: list[Item] = []
+    for _, _, made in chain:
+        waiting += made
+        if made and isinstance(made[-1], MessageItem):
+            waiting = []
+    artifacts, _ = uncited_artifacts(waiting)
+    cited = {
+        citation.file_id
+        for item in waiting
+        if isinstance(item, MessageItem)
+        for part in item.parts
+        for citation in getattr(part, "citations", ())
+    }
+    return tuple(a for a in artifacts if a.file_id not in cited)

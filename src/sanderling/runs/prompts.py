@@ -1,0 +1,43 @@
+"""
+What the model is told in our words: the tool it has, and the few sentences that steer a run.
+
+Short on purpose: it is sent with every turn, and the client's own instructions follow it.
+"""
+
+from __future__ import annotations
+
+_CODE_TOOL = """\
+You have a tool called `python`. It runs code in a stateful Python process inside a sealed \
+container and returns what the code printed, the value of its last expression, and any error.
+- Variables, imports and files stay between calls. A call may take at most {timeout_s:g} seconds.
+- /mnt/data is the working directory. The user's files are there under their own names; save files \
+meant for the user there.
+- Matplotlib figures are shown to the user when the cell ends.
+- There is no network, and no package can be installed.
+- To give the user a file, link it as [name](sandbox:/mnt/data/name) in your answer.
+- Compute with code rather than in your head. When code fails, read the error, \
+correct it and try again.\
+"""
+
+ANSWER_NOW = (
+    "[No more calls are possible in this run. Answer the user now with what you have found so far.]"
+)
+ANSWER_EMPTY = "[Your last answer was empty. Answer the user.]"
+CALLS_USED_UP = "This call was not run: the limit on tool calls is reached. Answer without it."
+CALLS_OFF = "This call was not run: tools may not be used in this answer."
+
+
+def system_text(
+    *, instructions: str | None, offers_code: bool, execution_timeout_s: float
+) -> str | None:
+    """Return the system message of a run: our part if code is offered, then the client's."""
+    parts = [_CODE_TOOL.format(timeout_s=execution_timeout_s)] if offers_code else []
+    if instructions:
+        parts.append(instructions)
+    return "\n\n".join(parts) or None
+
+
+def unknown_tool(name: str, known: list[str]) -> str:
+    """Return what the model reads when it called a tool that does not exist."""
+    tools = ", ".join(known) if known else "none"
+    return f"There is no tool called {name!r}. Tools you can call: {tools}."

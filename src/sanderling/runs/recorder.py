@@ -1,0 +1,130 @@
+"""
+Turns the events of one run into its records, and hands them to the feed.
+
+The order is what makes a crash harmless. An item is stored before the event that closes it, and the
+run's row is changed after its last event is on the disk and before anybody is told. So whatever a
+client was told can be looked up, and a run that a crash left half-way still says so in its row.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+from sanderling.records import Run, RunError, RunStatus, Usage
+from sanderling.runs.events import (
+    CodeCallFinished,
+    CodeCallStarted,
+    Event,
+    FunctionCallFinished,
+    MessageFinished,
+    ReasoningFinished,
+    RunChanged,
+)
+from sanderling.runs.feed import Feed
+from sanderling.runs.lifecycle import is_over, may_become
+from sanderling.runs.open_item import OpenItem
+from sanderling.store.store import Store
+
+
+class Recorder:
+    """
+    The one writer of one run's records.
+
+    Attributes:
+        run: the run as it now stands.
+        open_item: the item that has begun and not ended.
+    """
+
+    def __init__(self, run: Run, *, store: Store, feed: Feed) -> None:
+        self.run = run
+        self.open_item = OpenItem()
+        self._store = store
+        self._feed = feed
+
+    async def record(self, event: Event) -> None:
+        """
+        Take the run's next event. When the caller is cancelled the event is recorded whole or,
+        if nothing of it was, not at all.
+
+        Raises:
+            SanderlingError: it could not be written.
+        """
+        work = asyncio.ensure_future(self._record(event))
+        try:
+            await asyncio.shield(work)
+        except asyncio.CancelledError:
+            await asyncio.wait({work})
+            raise
+
+    async def end(
+        self, status: RunStatus, at: float, *, usage: Usage | None, error: RunError | None
+    ) -> None:
+        """Close the open item and record the end of a run that did not come to it by itself."""
+        if is_over(self.run.status):
+            return
+        closing = self.open_item.abandoned(has_failed=status == "failed")
+        if closing is not None:
+            await self.record(closing)
+        await self.record(RunChanged(status, at, usage, error=error))
+
+    async def _record(self, event: Event) -> None:
+        match event:
+            case RunChanged():
+                await self._change(event)
+                return
+            case CodeCallStarted(container_id=container_id):
+                await self._note_container(container_id)
+            case CodeCallFinished(item=item):
+                await self._note_container(item.container_id)
+                await self._store.runs.add_output(self.run.id, item)
+            case MessageFinished() | ReasoningFinished() | FunctionCallFinished():
+                await self._store.runs.add_output(self.run.id, event.item)
+            case _:
+                pass  # more of an item: the event itself is the only record
+        self.open_item.add(event)
+        await self._feed.append(self.run.id, event)
+
+    async def _change(self, event: RunChanged) -> None:
+        status = event.status
+        assert status == self.run.status or may_become(self.run.status, status)
+        run = changed(self.run, event)
+        if not is_over(status):
+            self.run = run
+            await self._feed.append(run.id, event)
+            return
+
+        async def settle() -> None:
+            await write_end(self._store, run)
+
+        await self._feed.append(run.id, event, settle=settle)
+        self.run = run
+
+    async def _note_container(self, container_id: str) -> None:
+        if self.run.container_id != container_id:
+            await self._store.runs.update(self.run.id, container_id=container_id)
+            self.run = replace(self.run, container_id=container_id)
+
+
+def changed(run: Run, event: RunChanged) -> Run:
+    """Return `run` as `event` leaves it."""
+    return replace(
+        run,
+        status=event.status,
+        completed_at=event.at if is_over(event.status) else None,
+        usage=event.usage,
+        error=event.error,
+        incomplete_reason=event.incomplete_reason,
+    )
+
+
+async def write_end(store: Store, run: Run) -> None:
+    """Write into the run's row how it ended."""
+    await store.runs.update(
+        run.id,
+        status=run.status,
+        completed_at=run.completed_at,
+        usage=run.usage,
+        error=run.error,
+        incomplete_reason=run.incomplete_reason,
+    )

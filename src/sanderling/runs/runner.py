@@ -1,0 +1,222 @@
+"""
+Starts runs, lets clients follow them, and ends them: by itself, on request, or when we stop.
+
+The runner owns the task of every run; a client that leaves stops nothing. Whatever goes wrong in a
+run ends here as a failed run, never as an exception in somebody else's request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from sanderling.clock import Clock
+from sanderling.containers.registry import Containers
+from sanderling.errors import Conflict, ModelRefused, NotFound, SanderlingError
+from sanderling.ids import new_id
+from sanderling.models.base import Model
+from sanderling.observe import logs
+from sanderling.records import Item, Run, RunError, RunRequest, RunStatus, Usage
+from sanderling.runs.briefing import Briefing, Rules, brief
+from sanderling.runs.events import Event
+from sanderling.runs.feed import Feed
+from sanderling.runs.loop import Loop
+from sanderling.runs.recorder import Recorder
+from sanderling.store.store import Store
+
+# How long a run that was not to be stored can still be replayed: OpenAI's "about ten minutes".
+UNSTORED_KEPT_S = 600.0
+
+OUR_FAULT = RunError("server_error", "The server had an error while working on the run.")
+SHUTTING_DOWN = RunError("server_error", "The server is shutting down.")
+
+
+@dataclass(slots=True)
+class _Work:
+    """A run at work; changed by the runner only. `ending`: why its task was cancelled."""
+
+    recorder: Recorder
+    ending: RunStatus | None = None
+    task: asyncio.Task[None] | None = None
+
+
+class Runner:
+    """Every run of this server."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        model: Model,
+        containers: Containers,
+        feed: Feed,
+        clock: Clock,
+        max_turns: int = 30,
+        execution_timeout_s: float = 60.0,
+        model_logs_chars_max: int = 20_000,
+        shows_images: bool = True,
+    ) -> None:
+        self._store = store
+        self._model = model
+        self._containers = containers
+        self._feed = feed
+        self._clock = clock
+        self._rules = Rules(max_turns, execution_timeout_s, model_logs_chars_max, shows_images)
+        self._work: dict[str, _Work] = {}
+
+    # ---- what clients ask ----------------------------------------------------------------------
+
+    async def start(self, request: RunRequest) -> Run:
+        """
+        Record a run and begin to work on it; `follow` tells how it goes.
+
+        Raises:
+            InvalidRequest, NotFound, Expired: it cannot be run as asked; nothing was recorded.
+            HostUnavailable: it would need a sandbox host, and there is none.
+        """
+        briefing = await brief(
+            request, store=self._store, containers=self._containers, rules=self._rules
+        )
+        run = Run(
+            id=new_id("resp"),
+            request=request,
+            status="in_progress",
+            created_at=self._clock.now(),
+        )
+        await self._store.runs.insert(run, request.input)
+        await self._feed.begin(run.id)
+        work = self._work[run.id] = _Work(Recorder(run, store=self._store, feed=self._feed))
+        work.task = asyncio.create_task(self._carry_out(work, briefing))
+        work.task.add_done_callback(lambda _: self._work.pop(run.id, None))
+        logs.info("run.started", run_id=run.id, dialect=request.dialect, model=request.model)
+        return run
+
+    async def follow(self, run_id: str, after: int = -1) -> AsyncIterator[tuple[int, Event]]:
+        """
+        Yield the run's events numbered above `after`, from 0 without gaps, the terminal one last.
+
+        Knows nothing of owners: let `get` or `start` have given the caller the id.
+
+        Raises:
+            SanderlingError: the events cannot be read, or not be written any more.
+        """
+        async for numbered in self._feed.follow(run_id, after):
+            yield numbered
+
+    async def get(
+        self, organization_id: str, run_id: str, *, include_unstored: bool = False
+    ) -> tuple[Run, list[Item], list[Item]]:
+        """
+        Return the run with its input and output items.
+
+        Raises:
+            NotFound: no such run, or one that was not to be stored.
+        """
+        run = await self._store.runs.get(organization_id, run_id)
+        if run is None or not (run.request.stored or include_unstored):
+            raise NotFound(f"Response with id '{run_id}' not found.")
+        return (
+            run,
+            await self._store.runs.items(run_id, "input"),
+            await self._store.runs.items(run_id, "output"),
+        )
+
+    async def cancel(self, organization_id: str, run_id: str) -> Run:
+        """
+        Stop the run and the code it runs, and return it as it ended; a cancelled one as it is.
+
+        Raises:
+            NotFound: no such run.
+            Conflict: it has ended by itself.
+        """
+        await self._stop(run_id, "cancelled")
+        run, _, _ = await self.get(organization_id, run_id)
+        if run.status != "cancelled":
+            raise Conflict(f"Cannot cancel run with status '{run.status}'.")
+        return run
+
+    async def delete(self, organization_id: str, run_id: str) -> None:
+        """
+        Forget the run, its items and its events; one that is at work is cancelled first.
+
+        Raises:
+            NotFound: no such run.
+        """
+        await self.get(organization_id, run_id)
+        await self._stop(run_id, "cancelled")
+        await self._store.runs.delete(organization_id, run_id)
+
+    # ---- what the server asks ------------------------------------------------------------------
+
+    async def sweep(self) -> int:
+        """Forget the runs that were not to be stored and ended a while ago; return how many."""
+        return await self._store.runs.forget_unstored(self._clock.now() - UNSTORED_KEPT_S)
+
+    async def close(self) -> None:
+        """End every run at work as failed, so that every open stream gets its last event."""
+        await asyncio.gather(*(self._stop(run_id, "failed") for run_id in list(self._work)))
+
+    async def _stop(self, run_id: str, ending: RunStatus) -> None:
+        work = self._work.get(run_id)
+        if work is None or work.task is None:
+            return
+        work.ending = work.ending or ending
+        work.task.cancel()
+        await asyncio.wait({work.task})
+
+    # ---- one run -------------------------------------------------------------------------------
+
+    async def _carry_out(self, work: _Work, briefing: Briefing) -> None:
+        recorder, began_at = work.recorder, self._clock.now()
+        with logs.bound(run_id=recorder.run.id):
+            try:
+                await self._work_on(work, briefing)
+                await self._feed.flush(recorder.run.id)
+            except Exception as error:  # noqa: BLE001 - the run boundary; the traceback is logged
+                # Not even the end of the run could be written. Recovery does it at the next start.
+                logs.error("run.failed", cause=error, reason=type(error).__name__)
+                await self._feed.abandon(recorder.run.id, SanderlingError(OUR_FAULT.message))
+            duration_ms = (self._clock.now() - began_at) * 1000
+            logs.info("run.finished", status=recorder.run.status, duration_ms=duration_ms)
+
+    async def _work_on(self, work: _Work, briefing: Briefing) -> None:
+        recorder = work.recorder
+        loop = Loop(
+            recorder.run,
+            briefing.conversation,
+            model=self._model,
+            workspace=briefing.workspace,
+            clock=self._clock,
+            max_turns=self._rules.max_turns,
+            tell=recorder.record,
+            uncited=briefing.uncited,
+        )
+        status: RunStatus = "failed"
+        try:
+            await loop.go()
+            return
+        except asyncio.CancelledError:
+            # Only `_stop` cancels this task, and what it wants is done here.
+            status = work.ending or "failed"
+            error = None if status == "cancelled" else SHUTTING_DOWN
+        except SanderlingError as failure:
+            logs.warning("run.failed", reason=failure.message)
+            error = run_error(failure)
+        except Exception as failure:  # noqa: BLE001 - the run boundary; the traceback is logged
+            logs.error("run.failed", cause=failure, reason=type(failure).__name__)
+            error = OUR_FAULT
+        usage = loop.usage if loop.usage != Usage() else None
+        await recorder.end(status, self._clock.now(), usage=usage, error=error)
+
+
+def run_error(error: SanderlingError) -> RunError:
+    """Return what the client is told of a run that failed by `error`."""
+    if isinstance(error, ModelRefused) and error.status is not None:
+        if error.status == 429:
+            return RunError("rate_limit_exceeded", error.message)
+        # The key and the way to the model are the operator's; everything else it did not like
+        # about what it was asked is the prompt's.
+        if 400 <= error.status < 500 and error.status not in (401, 403, 407, 408):
+            return RunError("invalid_prompt", error.message)
+    return RunError("server_error", error.message)

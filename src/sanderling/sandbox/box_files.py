@@ -1,0 +1,366 @@
+"""
+Files of a box, read and written by the host without trusting what the guest put there.
+
+The guest owns every name below /mnt/data and may change any of them at any moment, also while we
+look. So nothing is ever opened by a path of the machine: every open is openat2(2) relative to a
+descriptor of /mnt/data that forbids leaving it, links of both kinds and other mounts, does not
+wait for anybody (O_NONBLOCK: a FIFO, a lease), and is kept only if what was opened is a regular
+file. What was opened stays what it is, whatever happens to its name. Sizes are those at the open,
+and no more than that is read. Walks are bounded in entries, depth and time.
+
+Files are made with the guest's own credentials (setfsuid), so that they belong to it and its quota
+and permissions hold; a filesystem of the guest's user namespace refuses any other owner anyway.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import os
+import secrets
+import stat
+import struct
+import time
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from sanderling.errors import InvalidRequest, NotFound, TooLarge
+from sanderling.sandbox.base import ChangedFile
+
+DATA = "/mnt/data"
+PATH_BYTES_MAX = 4096  # PATH_MAX
+NAME_BYTES_MAX = 255  # NAME_MAX
+DEPTH_MAX = 16  # folders below /mnt/data that are looked into
+ENTRIES_MAX = 20_000  # directory entries one walk looks at; takes about 0.1 s
+WALK_S_MAX = 2.0
+FILES_MAX = 2_000  # changed files one execution reports
+
+# Bidirectional controls make a name read as another; line separators break logs and lists.
+_FORBIDDEN_CATEGORIES = frozenset({"Cc", "Cs", "Zl", "Zp"})
+_BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+# Files being written; a walk passes them over.
+_PART_PREFIX = ".sanderling-part-"
+
+_NR_OPENAT2 = 437
+_RESOLVE = 0x01 | 0x02 | 0x04 | 0x08  # NO_XDEV, NO_MAGICLINKS, NO_SYMLINKS, BENEATH
+_OPEN_ALWAYS = os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NOCTTY
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY
+_RETRIES = 8  # openat2 answers EAGAIN when a rename raced with it
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.syscall.restype = ctypes.c_long
+
+
+def openat2(folder_fd: int, path: str, flags: int, mode: int = 0) -> int:
+    """
+    Open `path` beneath `folder_fd`, following no link and crossing no mount. Never blocks.
+
+    Raises:
+        OSError: ELOOP for a link, EXDEV for a way out, and what open(2) says.
+    """
+    how = struct.pack("QQQ", flags | _OPEN_ALWAYS, mode, _RESOLVE)
+    for _ in range(_RETRIES):
+        fd: int = _libc.syscall(
+            ctypes.c_long(_NR_OPENAT2),
+            ctypes.c_int(folder_fd),
+            ctypes.c_char_p(path.encode()),
+            ctypes.c_char_p(how),
+            ctypes.c_size_t(len(how)),
+        )
+        if fd >= 0:
+            return fd
+        if ctypes.get_errno() not in (errno.EAGAIN, errno.EINTR):
+            break
+    number = ctypes.get_errno()
+    raise OSError(number, os.strerror(number))
+
+
+def is_clean_name(name: str) -> bool:
+    """Whether a single name can be shown, logged and downloaded as it is."""
+    if name in ("", ".", "..") or "/" in name or _BIDI & set(name):
+        return False
+    if name.isascii() and name.isprintable():
+        return len(name) <= NAME_BYTES_MAX
+    if any(unicodedata.category(character) in _FORBIDDEN_CATEGORIES for character in name):
+        return False
+    return len(name.encode()) <= NAME_BYTES_MAX
+
+
+def parts_below_data(path: str) -> list[str]:
+    """
+    Return the names of `path` below /mnt/data.
+
+    Raises:
+        InvalidRequest: not an absolute path below /mnt/data, or a name that is not clean.
+    """
+    below = path.removeprefix(DATA + "/")
+    names = below.split("/")
+    if below == path or not all(is_clean_name(name) for name in names):
+        raise InvalidRequest(f"{path!r} is not a clean path below {DATA}.", param="path")
+    if len(names) > DEPTH_MAX or len(path.encode()) > PATH_BYTES_MAX:
+        raise InvalidRequest(f"A path below {DATA} is too long or too deep.", param="path")
+    return names
+
+
+# ---- what is there -----------------------------------------------------------------------------
+
+Identity = tuple[int, int, int, int]  # inode, bytes, mtime_ns, ctime_ns
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The regular files with clean names below /mnt/data at one moment, by absolute path."""
+
+    files: dict[str, Identity] = field(default_factory=dict)
+    is_complete: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What changed between two snapshots; `is_complete` is False when some could not be seen."""
+
+    changed: tuple[ChangedFile, ...]
+    removed: tuple[str, ...]
+    is_complete: bool
+
+
+def difference(before: Snapshot, after: Snapshot) -> Difference:
+    """Compare two snapshots; at most FILES_MAX changed and as many removed files."""
+    changed = [
+        ChangedFile(path, identity[1])
+        for path, identity in sorted(after.files.items())
+        if before.files.get(path) != identity
+    ]
+    # What an incomplete walk did not meet may still be there.
+    removed = sorted(before.files.keys() - after.files.keys()) if after.is_complete else []
+    fits = len(changed) <= FILES_MAX and len(removed) <= FILES_MAX
+    return Difference(
+        tuple(changed[:FILES_MAX]), tuple(removed[:FILES_MAX]), after.is_complete and fits
+    )
+
+
+def walk(
+    data_fd: int, *, entries_max: int = ENTRIES_MAX, seconds_max: float = WALK_S_MAX
+) -> Snapshot:
+    """Look at every regular file below `data_fd`, within the limits."""
+    seen = _Walk(entries_max, time.monotonic() + seconds_max)
+    folder = openat2(data_fd, ".", _FOLDER)
+    try:
+        seen.enter(folder, DATA, 0)
+    finally:
+        os.close(folder)
+    return Snapshot(seen.files, seen.is_complete)
+
+
+class _Walk:
+    """One walk: what was found, and what is left of its limits."""
+
+    def __init__(self, entries_left: int, deadline: float) -> None:
+        self.files: dict[str, Identity] = {}
+        self.is_complete = True
+        self._entries_left = entries_left
+        self._deadline = deadline
+
+    def enter(self, folder_fd: int, prefix: str, depth: int) -> None:
+        """Look at one folder: its files first, then its folders, so that neither starves."""
+        folders: list[str] = []
+        with os.scandir(folder_fd) as entries:
+            for entry in entries:
+                self._entries_left -= 1
+                if self._entries_left < 0 or time.monotonic() > self._deadline:
+                    self.is_complete = False
+                    break
+                if not is_clean_name(entry.name) or entry.name.startswith(_PART_PREFIX):
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(entry.name)
+                elif entry.is_file(follow_symlinks=False):
+                    self._look_at(entry, f"{prefix}/{entry.name}")
+        for name in folders:
+            self._descend(folder_fd, name, f"{prefix}/{name}", depth + 1)
+
+    def _look_at(self, entry: os.DirEntry[str], path: str) -> None:
+        with contextlib.suppress(FileNotFoundError):  # removed while we look
+            status = entry.stat(follow_symlinks=False)
+            if stat.S_ISREG(status.st_mode) and len(path.encode()) <= PATH_BYTES_MAX:
+                self.files[path] = identity_of(status)
+
+    def _descend(self, parent_fd: int, name: str, path: str, depth: int) -> None:
+        if depth >= DEPTH_MAX:
+            self.is_complete = False
+            return
+        try:
+            fd = openat2(parent_fd, name, _FOLDER)
+        except OSError:
+            return  # gone, no longer a folder, or closed by its owner: not ours to force
+        try:
+            self.enter(fd, path, depth)
+        finally:
+            os.close(fd)
+
+
+def identity_of(status: os.stat_result) -> Identity:
+    """What changes when a file's content does. The guest cannot set a ctime."""
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+# ---- reading and writing -----------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class OpenFile:
+    """A regular file open for reading: `size` is what it had at the open, and all that is read."""
+
+    fd: int
+    size: int
+
+    def read(self, offset: int, count: int) -> bytes:
+        """Return up to `count` bytes at `offset`, none past the size at the open."""
+        return os.pread(self.fd, max(0, min(count, self.size - offset)), offset)
+
+    def close(self) -> None:
+        os.close(self.fd)
+
+
+def open_to_read(data_fd: int, path: str) -> OpenFile:
+    """
+    Open the regular file at `path` (absolute, below /mnt/data).
+
+    Raises:
+        NotFound: there is none, it is something else, or its owner closed it to everybody.
+    """
+    try:
+        names = parts_below_data(path)
+        fd = openat2(data_fd, "/".join(names), os.O_RDONLY)
+    except (InvalidRequest, OSError) as error:
+        raise NotFound(f"There is no file {path!r} in the container.") from error
+    status = os.fstat(fd)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(fd)
+        raise NotFound(f"{path!r} is not a regular file.")
+    return OpenFile(fd, status.st_size)
+
+
+class PartFile:
+    """A file being written under a name nobody asked for; `finish` gives it its own."""
+
+    def __init__(self, data_fd: int, path: str, owner: tuple[int, int] | None) -> None:
+        """
+        Make the folders above `path` and an empty file beside it.
+
+        Raises:
+            InvalidRequest: `path` is not clean, or a part of it is no folder.
+            TooLarge: no room for another file in the box.
+        """
+        *folders, self._name = parts_below_data(path)
+        self._path = path
+        self._owner = owner
+        self._part = _PART_PREFIX + secrets.token_hex(8)
+        with _refusals(path), _acting_as(owner):
+            self._folder = _make_folders(data_fd, folders)
+            try:
+                flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+                self._fd = openat2(self._folder, self._part, flags, 0o644)
+            except BaseException:
+                os.close(self._folder)
+                raise
+
+    def write(self, data: bytes) -> None:
+        """Append `data`. Raises TooLarge when the box is full."""
+        view = memoryview(data)
+        with _refusals(self._path):
+            while view:
+                view = view[os.write(self._fd, view) :]
+
+    def finish(self) -> tuple[str, Identity]:
+        """
+        Put the file in its place, replacing what was there; return its path and identity.
+
+        Raises:
+            InvalidRequest: a folder stands in its place.
+        """
+        with _refusals(self._path), _acting_as(self._owner):
+            os.rename(self._part, self._name, src_dir_fd=self._folder, dst_dir_fd=self._folder)
+        return self._path, identity_of(os.fstat(self._fd))
+
+    def close(self) -> None:
+        """Close everything; a file that was not finished is removed."""
+        with contextlib.suppress(OSError):  # finished, or the guest took it away
+            os.unlink(self._part, dir_fd=self._folder)
+        os.close(self._fd)
+        os.close(self._folder)
+
+
+def remove(data_fd: int, path: str) -> bool:
+    """
+    Remove the file at `path`; False if none was there. A link is removed, not what it names.
+
+    Raises:
+        InvalidRequest: the path is not clean, names a folder, or its owner forbids it.
+    """
+    *folders, name = parts_below_data(path)
+    try:
+        folder = openat2(data_fd, "/".join(folders) or ".", _FOLDER)
+    except OSError:
+        return False
+    try:
+        with _refusals(path), contextlib.suppress(FileNotFoundError):
+            os.unlink(name, dir_fd=folder)
+            return True
+        return False
+    finally:
+        os.close(folder)
+
+
+def _make_folders(data_fd: int, names: list[str]) -> int:
+    """Return a descriptor of the innermost of `names` below `data_fd`, made where missing."""
+    folder = openat2(data_fd, ".", _FOLDER)
+    for name in names:
+        try:
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(name, 0o755, dir_fd=folder)
+            inner = openat2(folder, name, _FOLDER)
+        finally:
+            os.close(folder)
+        folder = inner
+    return folder
+
+
+@contextlib.contextmanager
+def _acting_as(owner: tuple[int, int] | None) -> Iterator[None]:
+    """
+    Do file operations with the credentials of `owner` (uid, gid); None: with our own.
+
+    setfsuid(2) holds for the calling thread only, so other threads keep theirs.
+    """
+    if owner is None:
+        yield
+        return
+    uid, gid = owner
+    try:
+        _libc.setfsgid(ctypes.c_uint(gid))
+        _libc.setfsuid(ctypes.c_uint(uid))
+        # The call reports no error; asking with an impossible id returns the present one.
+        if _libc.setfsuid(ctypes.c_uint(0xFFFFFFFF)) != uid:
+            raise PermissionError(errno.EPERM, "setfsuid was refused")
+        yield
+    finally:
+        _libc.setfsuid(ctypes.c_uint(os.geteuid()))
+        _libc.setfsgid(ctypes.c_uint(os.getegid()))
+
+
+@contextlib.contextmanager
+def _refusals(path: str) -> Iterator[None]:
+    """Turn what the box's filesystem says into an error of ours."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise TooLarge(
+                f"There is no space left in the container for {path!r}.", param="path"
+            ) from error
+        raise InvalidRequest(
+            f"{path!r} cannot be used in the container: {error.strerror}.", param="path"
+        ) from error

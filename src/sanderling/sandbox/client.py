@@ -1,0 +1,168 @@
+"""
+A sandbox whose boxes live in another process: the server's end of the host's Unix socket.
+
+Every call opens a connection of its own, so a slow stream holds up nothing and there is no state to
+lose. Errors that the host raises are raised here again as the class they were.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
+from pathlib import Path
+from typing import Any
+
+from sanderling.errors import HostUnavailable, InvalidRequest, ProtocolBroken
+from sanderling.sandbox import wire
+from sanderling.sandbox.base import BoxLimits, Ended, Happening, HostStatus
+from sanderling.sandbox.wire import Message
+
+# Answers that take no user code to give. A box takes milliseconds; a zygote that died, seconds.
+ANSWER_DEADLINE_S = 60.0
+
+
+class HostClient:
+    """A `base.Sandbox` behind the socket of a sandbox host."""
+
+    def __init__(self, socket_path: Path) -> None:
+        """No connection is made before the first call."""
+        self.socket_path = socket_path
+
+    async def hello(self, *, deadline_s: float = ANSWER_DEADLINE_S) -> dict[str, Any]:
+        """Return who answers: `version`, `status`, `options` and `package`."""
+        return (await self._ask({"op": "hello"}, deadline_s=deadline_s)).header
+
+    async def status(self) -> HostStatus:
+        """See `base.Sandbox`; so for all below."""
+        status = (await self.hello()).get("status")
+        try:
+            return HostStatus(**status) if isinstance(status, dict) else _no_status()
+        except TypeError as error:
+            raise ProtocolBroken("The sandbox host's status is not understood.") from error
+
+    async def create(self, container_id: str, limits: BoxLimits) -> bool:
+        call: dict[str, Any] = {"op": "create", "container_id": container_id}
+        call |= {"memory_bytes": limits.memory_bytes, "cpu_count": limits.cpu_count}
+        return (await self._ask(call)).flag("is_new")
+
+    async def execute(
+        self, container_id: str, execution_id: str, code: str, *, timeout_s: float
+    ) -> AsyncGenerator[Happening, None]:
+        body = code.encode("utf-8", "replace")
+        if len(body) > wire.CODE_BYTES_MAX:
+            raise InvalidRequest(f"The code is longer than {wire.CODE_BYTES_MAX} bytes.")
+        call = {"op": "execute", "container_id": container_id, "execution_id": execution_id}
+        async with contextlib.aclosing(
+            self._follow({**call, "timeout_s": timeout_s}, body)
+        ) as happenings:
+            async for _, happening in happenings:
+                yield happening
+
+    async def events(
+        self, container_id: str, execution_id: str, *, after: int = -1
+    ) -> AsyncGenerator[tuple[int, Happening], None]:
+        """
+        Yield (sequence, happening) of a known execution, those after `after`, to its Ended.
+
+        Raises: NotFound (no box, no such execution), Conflict (no longer kept), HostUnavailable.
+        """
+        call = {"op": "events", "container_id": container_id, "execution_id": execution_id}
+        async with contextlib.aclosing(self._follow({**call, "after": after})) as happenings:
+            async for sequence, happening in happenings:
+                yield sequence, happening
+
+    async def interrupt(self, container_id: str, execution_id: str) -> bool:
+        call = {"op": "interrupt", "container_id": container_id, "execution_id": execution_id}
+        return (await self._ask(call)).flag("is_there")
+
+    async def write_file(self, container_id: str, path: str, data: AsyncIterable[bytes]) -> int:
+        call = {"op": "write_file", "container_id": container_id, "path": path}
+        async with self._connection(call) as (reader, writer):
+            # The answer may come before the end: when the box is full, or the path is no good.
+            answer = asyncio.ensure_future(wire.receive(reader))
+            try:
+                async for chunk in data:
+                    if answer.done():
+                        break
+                    if chunk:
+                        await wire.send(writer, {}, chunk)
+                else:
+                    await wire.send(writer, {"end": True})
+                return _checked(await answer).integer("bytes")
+            finally:
+                answer.cancel()
+                await asyncio.gather(answer, return_exceptions=True)
+
+    async def read_file(self, container_id: str, path: str) -> AsyncGenerator[bytes, None]:
+        call = {"op": "read_file", "container_id": container_id, "path": path}
+        async with self._connection(call) as (reader, _):
+            while not (message := _checked(await wire.receive(reader))).header.get("end"):
+                yield message.body
+
+    async def delete_file(self, container_id: str, path: str) -> bool:
+        call = {"op": "delete_file", "container_id": container_id, "path": path}
+        return (await self._ask(call)).flag("was_there")
+
+    async def close(self, container_id: str) -> bool:
+        return (await self._ask({"op": "close", "container_id": container_id})).flag("was_there")
+
+    async def shutdown(self) -> None:
+        """Tell the host to end. Returns when it has heard, not when it is gone."""
+        await self._ask({"op": "shutdown"})
+
+    # ---- connections ---------------------------------------------------------------------------
+
+    async def _ask(
+        self, call: dict[str, Any], *, deadline_s: float = ANSWER_DEADLINE_S
+    ) -> Message:
+        """Make a call that has one answer."""
+        try:
+            async with asyncio.timeout(deadline_s), self._connection(call) as (reader, _):
+                return _checked(await wire.receive(reader))
+        except TimeoutError as error:
+            raise HostUnavailable(
+                f"The sandbox host did not answer within {deadline_s:g} s."
+            ) from error
+
+    async def _follow(
+        self, call: dict[str, Any], body: bytes = b""
+    ) -> AsyncGenerator[tuple[int, Happening], None]:
+        """Make a call that is answered by happenings, up to an Ended."""
+        async with self._connection(call, body) as (reader, _):
+            while True:
+                message = await wire.receive(reader, body_bytes_max=wire.HAPPENING_BYTES_MAX)
+                sequence, happening = wire.happening_of(_checked(message))
+                yield sequence, happening
+                if isinstance(happening, Ended):
+                    return
+
+    @contextlib.asynccontextmanager
+    async def _connection(
+        self, call: dict[str, Any], body: bytes = b""
+    ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+        """Connect and send `call`; close in the end. Raises HostUnavailable."""
+        try:
+            reader, writer = await asyncio.open_unix_connection(self.socket_path)
+        except OSError as error:
+            raise HostUnavailable(
+                f"No sandbox host answers at {self.socket_path}: {error.strerror}."
+            ) from error
+        try:
+            await wire.send(writer, {"version": wire.VERSION, **call}, body)
+            yield reader, writer
+        except ConnectionError as error:
+            raise HostUnavailable("The sandbox host went away during a call.") from error
+        finally:
+            writer.close()
+
+
+def _checked(message: Message | None) -> Message:
+    """Return an answer that is one. Raises what it carries, or HostUnavailable."""
+    if message is None:
+        raise HostUnavailable("The sandbox host went away during a call.")
+    return wire.raise_if_error(message)
+
+
+def _no_status() -> HostStatus:
+    raise ProtocolBroken("The sandbox host did not say its status.")

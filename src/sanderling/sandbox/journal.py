@@ -1,0 +1,140 @@
+"""
+What happened in each execution of a container, kept so that nobody has to be listening.
+
+A cell runs whether or not a client is there. Everything it shows is written here once; every
+listener reads from here at its own pace, from the start or from where it left off, so a server that
+lost its connection asks again with the same execution id and misses nothing. Bounded: the last
+executions of a container are kept up to a number and a size, the oldest go first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from typing import assert_never
+
+from sanderling.errors import Conflict
+from sanderling.sandbox.base import Ended, Error, Happening, Image, Logs, Result
+
+EXECUTIONS_MAX = 64  # per container; a run asks again within seconds, not after 64 more cells
+BYTES_MAX = 32 << 20  # per container, finished executions together
+FORGOTTEN_MAX = 10_000  # ids of dropped executions, so that none of them is ever run twice
+# What one Logs costs beside its text; stops a million one-character prints from costing 100 MiB.
+_OVERHEAD_BYTES = 160
+_MERGED_CHARS_MAX = 32 << 10
+
+
+class Journal:
+    """The happenings of one execution, in order. Ends with an Ended."""
+
+    def __init__(self) -> None:
+        self.bytes = 0
+        self._happenings: list[Happening] = []
+        self._taken = 0  # how many of them somebody has seen; those never change again
+        self._waiting: set[asyncio.Future[None]] = set()
+
+    @property
+    def is_over(self) -> bool:
+        return bool(self._happenings) and isinstance(self._happenings[-1], Ended)
+
+    def append(self, happening: Happening) -> None:
+        """Add what happened and wake everyone who follows. Nothing may follow an Ended."""
+        assert not self.is_over
+        merged = self._merged(happening)
+        if merged is not None:
+            self.bytes += size_of(merged) - size_of(self._happenings[-1])
+            self._happenings[-1] = merged
+        else:
+            self.bytes += size_of(happening)
+            self._happenings.append(happening)
+        waiting, self._waiting = self._waiting, set()
+        for future in waiting:
+            if not future.done():
+                future.set_result(None)
+
+    async def follow(self, after: int = -1) -> AsyncGenerator[tuple[int, Happening], None]:
+        """Yield (sequence, happening) for all after sequence `after`, until the Ended."""
+        position = max(0, after + 1)
+        while True:
+            while position < len(self._happenings):
+                happening = self._happenings[position]
+                self._taken = max(self._taken, position + 1)
+                yield position, happening
+                position += 1
+            if self.is_over:
+                return
+            news: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.add(news)
+            try:
+                await news
+            finally:
+                self._waiting.discard(news)
+
+    def _merged(self, happening: Happening) -> Logs | None:
+        """Adjacent text of one stream is one entry, as long as nobody has seen the first half."""
+        if self._taken >= len(self._happenings) or not isinstance(happening, Logs):
+            return None
+        last = self._happenings[-1]
+        if not isinstance(last, Logs) or last.stream != happening.stream:
+            return None
+        if len(last.text) + len(happening.text) > _MERGED_CHARS_MAX:
+            return None
+        return Logs(last.stream, last.text + happening.text)
+
+
+class Journals:
+    """The journals of one container, by execution id."""
+
+    def __init__(
+        self, *, executions_max: int = EXECUTIONS_MAX, bytes_max: int = BYTES_MAX
+    ) -> None:
+        self._executions_max = executions_max
+        self._bytes_max = bytes_max
+        self._kept: dict[str, Journal] = {}
+        self._forgotten: dict[str, None] = {}
+
+    def get(self, execution_id: str) -> Journal | None:
+        """
+        Return the journal of an execution, or None if there never was one of that id.
+
+        Raises:
+            Conflict: there was one, and it is no longer kept.
+        """
+        if execution_id in self._forgotten:
+            raise Conflict(f"The record of execution '{execution_id}' is no longer kept.")
+        return self._kept.get(execution_id)
+
+    def open(self, execution_id: str) -> Journal:
+        """Begin the journal of a new execution; drop old ones where there are too many."""
+        assert execution_id not in self._kept
+        assert execution_id not in self._forgotten
+        journal = self._kept[execution_id] = Journal()
+        self._drop_oldest()
+        return journal
+
+    def _drop_oldest(self) -> None:
+        finished = [(key, value) for key, value in self._kept.items() if value.is_over]
+        total = sum(journal.bytes for _, journal in finished)
+        for execution_id, journal in finished:
+            if len(self._kept) <= self._executions_max and total <= self._bytes_max:
+                return
+            del self._kept[execution_id]
+            self._forgotten[execution_id] = None
+            total -= journal.bytes
+        while len(self._forgotten) > FORGOTTEN_MAX:
+            del self._forgotten[next(iter(self._forgotten))]
+
+
+def size_of(happening: Happening) -> int:
+    """About how many bytes of memory a happening takes."""
+    match happening:
+        case Logs(_, text) | Result(text):
+            return _OVERHEAD_BYTES + len(text)
+        case Image(_, data, _, _):
+            return _OVERHEAD_BYTES + len(data)
+        case Error(name, message, traceback):
+            return _OVERHEAD_BYTES + len(name) + len(message) + len(traceback)
+        case Ended():
+            changed = sum(len(file.path) + _OVERHEAD_BYTES for file in happening.changed)
+            return _OVERHEAD_BYTES + changed + sum(len(path) for path in happening.removed)
+    assert_never(happening)

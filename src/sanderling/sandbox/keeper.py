@@ -1,0 +1,392 @@
+"""
+Keeps the box of one container: its queue, its deadlines, its deaths.
+
+Executions of a container run one after another in the order they were asked for. Each ends with
+exactly one Ended, whatever happens. A cell past its deadline gets SIGINT every 100 ms; if that has
+not ended it after the grace it gets SIGKILL. A dead kernel is replaced in the same namespaces, so
+that the files stay, and the Ended says in plain words that the variables are gone. If it cannot be
+replaced, the box is given up and the next `create` makes a new one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from sanderling.errors import SandboxError
+from sanderling.observe import logs
+from sanderling.records import ExecutionStatus
+from sanderling.sandbox.base import BoxLimits, Ended, Happening, Image
+from sanderling.sandbox.box import Box, CellEnded
+from sanderling.sandbox.box_files import DATA, PATH_BYTES_MAX, Difference
+from sanderling.sandbox.data_folder import DataFolder
+from sanderling.sandbox.journal import Journal, Journals
+
+# One SIGINT can arrive before the cell has begun, or be swallowed by its code; many cannot.
+INTERRUPT_EVERY_S = 0.1
+# Past the longest clean-up a library does on KeyboardInterrupt; nobody wants to wait longer.
+GRACE_S = 2.0
+
+Reason = Literal["timed_out", "interrupted"]
+
+_RESTARTED = (
+    "The Python process had to be restarted: variables are gone, files in /mnt/data are kept."
+)
+_LOST = "The Python process could not be restarted: variables and new files in /mnt/data are gone."
+_NO_CHANGES = Difference((), (), is_complete=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Execution:
+    """One cell that waits or runs."""
+
+    id: str
+    code: str
+    timeout_s: float
+    journal: Journal
+
+
+class Keeper:
+    """
+    The keeper of one box. Its methods belong to one event loop; `close` must be called once.
+
+    files: /mnt/data of the box, across its kernels.
+    """
+
+    def __init__(
+        self,
+        container_id: str,
+        box: Box,
+        limits: BoxLimits,
+        *,
+        respawn: Callable[[Box], Awaitable[Box]],
+        on_lost: Callable[[], None],
+        grace_s: float = GRACE_S,
+    ) -> None:
+        """
+        box: configured with `limits`; owned from here on.
+        respawn: a new kernel in a dead box's place; raises SandboxError, the box used up.
+        on_lost: called when the box is given up; the keeper still wants to be closed.
+        grace_s: how long a cell may take to end after the first SIGINT.
+        """
+        self.files = DataFolder(box.data_fd, box.file_owner)
+        self._container_id = container_id
+        self._box: Box | None = box
+        self._limits = limits
+        self._respawn = respawn
+        self._on_lost = on_lost
+        self._grace_s = grace_s
+        self._journals = Journals()
+        self._queue: list[_Execution] = []
+        self._arrived = asyncio.Event()
+        self._running: _Execution | None = None
+        self._stopper: _Stopper | None = None  # while a cell runs
+        self._has_begun = False  # the running execution's cell was started
+        self._is_revoked = False  # the running execution was interrupted before its cell began
+        self._is_closing = False
+        self._is_lost = False  # the box died and cannot be replaced
+        self._worker = asyncio.create_task(self._work(), name=f"keeper-{container_id}")
+
+    def submit(self, execution_id: str, code: str, *, timeout_s: float) -> Journal:
+        """
+        Queue a cell, or find it: the journal of that id is returned however often it is asked.
+
+        Raises: Conflict: it ran once, and its journal is no longer kept.
+        """
+        journal = self._journals.get(execution_id)
+        if journal is None:
+            journal = self._journals.open(execution_id)
+            execution = _Execution(execution_id, code, timeout_s, journal)
+            if self._is_lost:
+                self._end(execution, "died", notice=_LOST)
+            elif self._is_closing:
+                self._end(execution, "interrupted")
+            else:
+                self._queue.append(execution)
+                self._arrived.set()
+        return journal
+
+    def journal(self, execution_id: str) -> Journal | None:
+        """The journal of an execution, None if it is not known. Raises Conflict, as `submit`."""
+        return self._journals.get(execution_id)
+
+    def interrupt(self, execution_id: str) -> bool:
+        """End an execution as interrupted, running or queued; False if there is none."""
+        if self._running is not None and self._running.id == execution_id:
+            if self._stopper is not None:
+                self._stopper.stop("interrupted")
+                return True
+            has_begun = self._has_begun
+            self._is_revoked = not has_begun
+            return not has_begun
+        for execution in self._queue:
+            if execution.id == execution_id:
+                self._queue.remove(execution)
+                self._end(execution, "interrupted")
+                return True
+        return False
+
+    def lose(self) -> None:
+        """Its zygote died: the box is dead and nothing can replace it."""
+        self._is_lost = True
+        self._arrived.set()
+
+    def begin_close(self) -> None:
+        """End everything now: what runs or waits ends as interrupted. `close` waits for it."""
+        self._is_closing = True
+        self._end_queue("interrupted")
+        self._arrived.set()
+        if self._box is not None:
+            self._box.kill()
+
+    async def close(self) -> None:
+        """End the box and all in it; /mnt/data is gone when its last reader is done."""
+        self.begin_close()
+        await self._worker
+        box, self._box = self._box, None
+        if box is not None:
+            box.kill()
+            await box.wait_dead()
+            box.release()
+        self.files.close()
+
+    # ---- one execution after another -----------------------------------------------------------
+
+    async def _work(self) -> None:
+        while not self._is_closing and self._box is not None:
+            if self._is_lost:
+                await self._give_up("its zygote died")
+                return
+            if not self._queue:
+                self._arrived.clear()
+                await self._arrived.wait()
+                continue
+            execution = self._running = self._queue.pop(0)
+            self._has_begun = self._is_revoked = False
+            try:
+                await self._execute(execution)
+            except Exception as error:  # noqa: BLE001 - the box boundary: tell whoever waits
+                logs.error("execution.failed", cause=error, execution_id=execution.id)
+                await self._give_up("a fault of the host")
+                if not execution.journal.is_over:
+                    self._end(execution, "died", notice=_LOST)
+            finally:
+                self._running = None
+
+    async def _execute(self, execution: _Execution) -> None:
+        """Run one cell to its Ended."""
+        notices: list[str] = []
+        is_fresh = False
+        if self._living_box().is_dead and not self._is_closing:
+            notices.append(f"The Python process had ended by itself. {_RESTARTED}")
+            is_fresh = True
+            if not await self._replace_kernel():
+                self._end_without_box(execution, 0.0, [])
+                return
+        await self.files.settle()
+        if self._is_closing or self._is_revoked:
+            self._end(execution, "interrupted", notice=_sentence(notices), is_fresh=is_fresh)
+            return
+        began = time.monotonic()
+        ended, reason = await self._run_cell(execution)
+        duration_ms = (time.monotonic() - began) * 1000
+        status = self._status(ended, reason)
+        notices += self._what_ended_it(status, ended, execution.timeout_s)
+        if ended.status == "died":
+            is_fresh = await self._replace_kernel()
+            if not is_fresh:
+                self._end_without_box(execution, duration_ms, notices)
+                return
+            notices.append(_RESTARTED)
+        found = await self.files.changes()
+        if not found.is_complete:
+            notices.append("There are too many files in /mnt/data: some were not looked at.")
+        self._end(
+            execution,
+            status,
+            duration_ms=duration_ms,
+            found=found,
+            notice=_sentence(notices),
+            is_fresh=is_fresh,
+        )
+
+    async def _run_cell(self, execution: _Execution) -> tuple[CellEnded, Reason | None]:
+        """Run the cell, writing down what it shows; return how it ended and who ended it."""
+        box = self._living_box()
+        stopper = self._stopper = _Stopper(box, execution.timeout_s, self._grace_s)
+        self._has_begun = True
+        ended: CellEnded | None = None
+        try:
+            async for happening in box.run_cell(execution.code):
+                if isinstance(happening, CellEnded):
+                    ended = happening
+                else:
+                    execution.journal.append(_checked(happening))
+        finally:
+            self._stopper = None
+            stopper.disarm()
+        assert ended is not None
+        return ended, stopper.reason
+
+    def _status(self, ended: CellEnded, reason: Reason | None) -> ExecutionStatus:
+        """Who asked for the end has the word; else the machine's, else the kernel's own."""
+        if ended.is_out_of_memory and ended.status == "died":
+            return "out_of_memory"
+        return reason or ended.status
+
+    def _what_ended_it(
+        self, status: ExecutionStatus, ended: CellEnded, timeout_s: float
+    ) -> list[str]:
+        """The sentences that tell which limit was met, if any."""
+        notices: list[str] = []
+        limit = _size(self._limits.memory_bytes)
+        match status:
+            case "timed_out":
+                notices.append(f"The code ran longer than {timeout_s:g} s and was stopped.")
+            case "out_of_memory":
+                notices.append(f"The code needed more than its {limit} of memory and was stopped.")
+            case "died":
+                notices.append("The Python process ended while the code was running.")
+            case "interrupted" if ended.status == "died":
+                notices.append("The code was interrupted.")
+            case _ if ended.is_out_of_memory:
+                notices.append(f"A process needed more than the {limit} of memory and was stopped.")
+        if ended.dropped_bytes:
+            notices.append(
+                f"The output was too long: {ended.dropped_bytes:,} bytes of it were left out."
+            )
+        return notices
+
+    # ---- kernels -------------------------------------------------------------------------------
+
+    def _living_box(self) -> Box:
+        assert self._box is not None
+        return self._box
+
+    async def _replace_kernel(self) -> bool:
+        """Put a new kernel into the dead box's place; False when there is no box any more."""
+        dead = self._living_box()
+        await dead.wait_dead()
+        if self._is_closing or self._is_lost:
+            await self._give_up("its zygote died")
+            return False
+        began = time.monotonic()
+        self._box = None
+        try:
+            self._box = await self._respawn(dead)
+            await self._box.configure(self._limits)
+        except SandboxError as error:
+            await self._give_up(error.message)
+            return False
+        took_ms = (time.monotonic() - began) * 1000
+        logs.info("box.respawned", container_id=self._container_id, duration_ms=took_ms)
+        return True
+
+    async def _give_up(self, reason: str) -> None:
+        """There is no box any more: end what waits for it and say so, once."""
+        box, self._box = self._box, None
+        if box is not None:
+            box.kill()
+            await box.wait_dead()
+            box.release()
+        if not self._is_closing:
+            self._is_lost = True
+            logs.warning("box.died", container_id=self._container_id, reason=reason)
+            self._end_queue("died", notice=_LOST)
+            self._on_lost()
+
+    # ---- ends ----------------------------------------------------------------------------------
+
+    def _end_without_box(
+        self, execution: _Execution, duration_ms: float, notices: list[str]
+    ) -> None:
+        if self._is_lost:
+            notice = " ".join([*notices, _LOST])
+            self._end(execution, "died", duration_ms=duration_ms, notice=notice)
+        else:  # closed
+            self._end(execution, "interrupted", duration_ms=duration_ms)
+
+    def _end_queue(self, status: ExecutionStatus, notice: str | None = None) -> None:
+        waiting, self._queue = self._queue, []
+        for execution in waiting:
+            self._end(execution, status, notice=notice)
+
+    def _end(
+        self,
+        execution: _Execution,
+        status: ExecutionStatus,
+        *,
+        duration_ms: float = 0.0,
+        found: Difference = _NO_CHANGES,
+        notice: str | None = None,
+        is_fresh: bool = False,
+    ) -> None:
+        execution.journal.append(
+            Ended(status, duration_ms, found.changed, found.removed, notice, is_fresh)
+        )
+        logs.info(
+            "execution.finished",
+            container_id=self._container_id,
+            execution_id=execution.id,
+            status=status,
+            duration_ms=duration_ms,
+        )
+
+
+class _Stopper:
+    """
+    Ends one cell that must not go on: SIGINT again and again, after the grace SIGKILL.
+
+    Armed with a deadline from the start. `reason` is who asked first, None if nobody did.
+    """
+
+    def __init__(self, box: Box, timeout_s: float, grace_s: float) -> None:
+        self.reason: Reason | None = None
+        self._grace_s = grace_s
+        self._box = box
+        self._loop = asyncio.get_running_loop()
+        self._kill_at = 0.0
+        self._timer = self._loop.call_later(timeout_s, self.stop, "timed_out")
+
+    def stop(self, reason: Reason) -> None:
+        """Begin to stop the cell; asked again, go on as before."""
+        if self.reason is None:
+            self.reason = reason
+            self._kill_at = self._loop.time() + self._grace_s
+            self._press()
+
+    def disarm(self) -> None:
+        """The cell is over."""
+        self._timer.cancel()
+
+    def _press(self) -> None:
+        self._timer.cancel()
+        if self._loop.time() >= self._kill_at:
+            self._box.kill()
+        else:
+            self._box.interrupt()
+            self._timer = self._loop.call_later(INTERRUPT_EVERY_S, self._press)
+
+
+def _checked(happening: Happening) -> Happening:
+    """Drop a path that cannot be one of ours; the box said it."""
+    if isinstance(happening, Image) and happening.saved_path is not None:
+        path = happening.saved_path
+        if not path.startswith(f"{DATA}/") or len(path) > PATH_BYTES_MAX:
+            return Image(happening.mime, happening.data, happening.name, None)
+    return happening
+
+
+def _sentence(notices: list[str]) -> str | None:
+    return " ".join(notices) or None
+
+
+def _size(size: int) -> str:
+    """Bytes for people: 1 GiB, 512 MiB."""
+    for unit, factor in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if size >= factor:
+            return f"{size / factor:g} {unit}"
+    return f"{size} bytes"

@@ -1,0 +1,261 @@
+"""
+The sandbox in this process: a pool of boxes, and one keeper for each container that has one.
+
+It does what `base.Sandbox` promises. The host process is this on a Unix socket (`calls.py`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import os
+import time
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from sanderling.errors import (
+    HostUnavailable,
+    InvalidRequest,
+    MachineFull,
+    MachineUnfit,
+    NotFound,
+    SanderlingError,
+)
+from sanderling.observe import logs
+from sanderling.sandbox import machine
+from sanderling.sandbox.base import BoxLimits, Happening, HostStatus
+from sanderling.sandbox.journal import Journal
+from sanderling.sandbox.keeper import Keeper
+from sanderling.sandbox.pool import BoxMaker, Pool
+from sanderling.sandbox.spawner import Spawner
+from sanderling.sandbox.wire import CODE_BYTES_MAX
+
+ISOLATION = "zygote"
+ID_CHARS_MAX = 128  # of container and execution ids; ours have 53
+TIMEOUT_S_MAX = 24 * 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class HostOptions:
+    """What a host is started with. A server uses a living host only if all of this is the same."""
+
+    env: str
+    disk_bytes: int
+    logs_bytes_max: int
+    pool_size: int
+    boxes_max: int
+    min_isolation: str = ISOLATION
+
+
+Start = Callable[[HostOptions], Awaitable[BoxMaker]]
+
+
+async def start_spawner(options: HostOptions) -> Spawner:
+    """Start a zygote behind the wall. Raises MachineUnfit, SetupError."""
+    return await Spawner.start(
+        env=Path(options.env),
+        disk_bytes=options.disk_bytes,
+        logs_bytes_max=options.logs_bytes_max,
+    )
+
+
+class LocalSandbox:
+    """The boxes of this machine. Open it with `open`, end it with `end`; both once."""
+
+    def __init__(self, options: HostOptions, start: Start = start_spawner) -> None:
+        """`start` is called for a zygote, at first and whenever one died."""
+        self.options = options
+        self.memory_bytes_max = machine.memory_bytes()
+        self._pool = Pool(
+            lambda: start(options), size=options.pool_size, on_maker_death=self._lose_all
+        )
+        self._keepers: dict[str, Keeper] = {}
+        self._births: dict[str, asyncio.Task[None]] = {}
+        self._funerals: set[asyncio.Task[None]] = set()
+        self._is_ending = False
+
+    async def open(self) -> None:
+        """
+        Make ready to create boxes; the pool fills in the background.
+
+        Raises: MachineUnfit, SetupError.
+        """
+        if self.options.min_isolation != ISOLATION:
+            raise MachineUnfit(
+                f"Isolation {self.options.min_isolation!r} was asked for and this server offers "
+                f"{ISOLATION!r} only. Set min_isolation to {ISOLATION!r} or run no code."
+            )
+        await self._pool.open()
+
+    async def end(self) -> None:
+        """Close every box, then the zygote. Running executions end as interrupted."""
+        self._is_ending = True
+        await asyncio.gather(*self._births.values(), return_exceptions=True)
+        for container_id in list(self._keepers):
+            self._bury(container_id)
+        if self._funerals:
+            await asyncio.wait(self._funerals)
+        await self._pool.close()
+
+    # ---- what base.Sandbox promises ------------------------------------------------------------
+
+    async def status(self) -> HostStatus:
+        facts = self._pool.facts
+        return HostStatus(
+            pid=os.getpid(),
+            isolation=ISOLATION,
+            boxes=len(self._keepers),
+            pool=self._pool.ready,
+            memory_bytes_max=self.memory_bytes_max,
+            cgroups=facts.cgroups if facts is not None else "none",
+        )
+
+    async def create(self, container_id: str, limits: BoxLimits) -> bool:
+        _check_id("container_id", container_id)
+        self._check_limits(limits)
+        if container_id in self._keepers:
+            return False
+        if self._is_ending:
+            raise HostUnavailable("The sandbox host is ending.")
+        birth = self._births.get(container_id)
+        is_first = birth is None
+        if birth is None:
+            if len(self._keepers) + len(self._births) >= self.options.boxes_max:
+                raise MachineFull(f"All {self.options.boxes_max} boxes are in use.")
+            birth = asyncio.create_task(self._bear(container_id, limits))
+            self._births[container_id] = birth
+        # Shielded: a caller who leaves stops no birth that others may wait for.
+        await asyncio.shield(birth)
+        return is_first
+
+    async def execute(
+        self, container_id: str, execution_id: str, code: str, *, timeout_s: float
+    ) -> AsyncGenerator[Happening, None]:
+        journal = self.submit(container_id, execution_id, code, timeout_s=timeout_s)
+        async with contextlib.aclosing(journal.follow()) as happenings:
+            async for _, happening in happenings:
+                yield happening
+
+    def submit(
+        self, container_id: str, execution_id: str, code: str, *, timeout_s: float
+    ) -> Journal:
+        """
+        Queue a cell, or find the one of that id; return its journal.
+
+        Raises: NotFound, InvalidRequest, Conflict (it ran, and its journal is no longer kept).
+        """
+        _check_id("execution_id", execution_id)
+        if not 0 < timeout_s <= TIMEOUT_S_MAX:
+            raise InvalidRequest(f"{timeout_s} s is no time limit.", param="timeout_s")
+        if len(code) > CODE_BYTES_MAX:
+            raise InvalidRequest(f"The code is longer than {CODE_BYTES_MAX} bytes.", param="code")
+        return self._keeper(container_id).submit(execution_id, code, timeout_s=timeout_s)
+
+    async def events(
+        self, container_id: str, execution_id: str, *, after: int = -1
+    ) -> AsyncGenerator[tuple[int, Happening], None]:
+        """
+        Yield (sequence, happening) of a known execution, those after `after`, to its Ended.
+
+        Raises: NotFound (no box, no such execution), Conflict (no longer kept).
+        """
+        journal = self._keeper(container_id).journal(execution_id)
+        if journal is None:
+            raise NotFound(f"There is no execution '{execution_id}' in the container.")
+        async with contextlib.aclosing(journal.follow(after)) as happenings:
+            async for sequence, happening in happenings:
+                yield sequence, happening
+
+    async def interrupt(self, container_id: str, execution_id: str) -> bool:
+        keeper = self._keepers.get(container_id)
+        return keeper is not None and keeper.interrupt(execution_id)
+
+    async def write_file(self, container_id: str, path: str, data: AsyncIterable[bytes]) -> int:
+        return await self._keeper(container_id).files.write(path, data)
+
+    async def read_file(self, container_id: str, path: str) -> AsyncGenerator[bytes, None]:
+        chunks = self._keeper(container_id).files.read(path)
+        async with contextlib.aclosing(chunks):
+            async for chunk in chunks:
+                yield chunk
+
+    async def delete_file(self, container_id: str, path: str) -> bool:
+        return await self._keeper(container_id).files.delete(path)
+
+    async def close(self, container_id: str) -> bool:
+        birth = self._births.get(container_id)
+        if birth is not None:
+            await asyncio.wait([birth])
+        if container_id not in self._keepers:
+            return False
+        # Shielded: a caller who leaves does not stop half of an end.
+        await asyncio.shield(self._bury(container_id))
+        return True
+
+    # ---- births and deaths ---------------------------------------------------------------------
+
+    def _keeper(self, container_id: str) -> Keeper:
+        keeper = self._keepers.get(container_id)
+        if keeper is None:
+            raise NotFound(f"No box stands for container '{container_id}'.")
+        return keeper
+
+    def _check_limits(self, limits: BoxLimits) -> None:
+        if limits.memory_bytes > self.memory_bytes_max:
+            raise MachineUnfit(
+                f"A memory limit of {limits.memory_bytes >> 20} MiB is more than this machine has "
+                f"({self.memory_bytes_max >> 20} MiB)."
+            )
+        cpu_count = limits.cpu_count
+        is_usable = cpu_count is None or (math.isfinite(cpu_count) and cpu_count >= 0.01)
+        if limits.memory_bytes <= 0 or not is_usable:
+            raise InvalidRequest("The limits of a box must be above zero.", param="limits")
+
+    async def _bear(self, container_id: str, limits: BoxLimits) -> None:
+        """Take a box, set its limits, and put it into a keeper's hands."""
+        began = time.monotonic()
+        try:
+            box = await self._pool.take()
+            try:
+                await box.configure(limits)
+            except SanderlingError:
+                box.release()
+                raise
+            keeper = Keeper(
+                container_id,
+                box,
+                limits,
+                respawn=self._pool.respawn,
+                on_lost=lambda: self._lose(container_id, keeper),
+            )
+            self._keepers[container_id] = keeper
+        finally:
+            del self._births[container_id]
+        took_ms = (time.monotonic() - began) * 1000
+        logs.info("box.born", container_id=container_id, duration_ms=took_ms)
+
+    def _bury(self, container_id: str) -> asyncio.Task[None]:
+        """Take the box from its container at once; the end itself goes on in a task of ours."""
+        keeper = self._keepers.pop(container_id)
+        keeper.begin_close()
+        funeral = asyncio.create_task(keeper.close(), name=f"close-{container_id}")
+        self._funerals.add(funeral)
+        funeral.add_done_callback(self._funerals.discard)
+        return funeral
+
+    def _lose(self, container_id: str, keeper: Keeper) -> None:
+        """A box could not be replaced: forget it, so that `create` makes a new one."""
+        if self._keepers.get(container_id) is keeper:
+            self._bury(container_id)
+
+    def _lose_all(self) -> None:
+        """The zygote died and every box with it. What was running ends as died."""
+        for keeper in self._keepers.values():
+            keeper.lose()
+
+
+def _check_id(param: str, value: str) -> None:
+    if not 0 < len(value) <= ID_CHARS_MAX or not value.isprintable():
+        raise InvalidRequest(f"{param} is empty, too long or not printable.", param=param)

@@ -1,0 +1,113 @@
+"""
+What this machine has to give: memory, and where the sandbox host may put its socket.
+
+Read from the kernel of the machine each time it is asked; nothing is kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import tempfile
+from pathlib import Path
+
+from sanderling.errors import SetupError
+
+# sizeof(sun_path) - 1, unix(7).
+SOCKET_PATH_BYTES_MAX = 107
+
+
+def memory_bytes(*, proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup")) -> int:
+    """
+    Return how much memory this process and its children could ever use.
+
+    The machine's own, or less where a control group around us (a container, a service) says so.
+    """
+    total = _memory_total(proc)
+    return min([total, *_group_limits(proc, cgroups)])
+
+
+def _memory_total(proc: Path) -> int:
+    for line in (proc / "meminfo").read_text().splitlines():
+        if line.startswith("MemTotal:"):
+            return int(line.split()[1]) * 1024
+    raise SetupError("The machine does not say how much memory it has (/proc/meminfo).")
+
+
+def _group_limits(proc: Path, cgroups: Path) -> list[int]:
+    """Return every memory limit of the control groups around this process."""
+    limits: list[int] = []
+    for line in (proc / "self/cgroup").read_text().splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controllers == "":
+            for root in (cgroups, cgroups / "unified"):
+                limits += _limits_up_from(root, path, "memory.max")
+        elif "memory" in controllers.split(","):
+            limits += _limits_up_from(cgroups / "memory", path, "memory.limit_in_bytes")
+    return limits
+
+
+def _limits_up_from(root: Path, path: str, name: str) -> list[int]:
+    """Read the limit of a group and of all above it; a group we cannot see has none."""
+    limits: list[int] = []
+    folder = root / path.lstrip("/")
+    for place in (folder, *folder.parents):
+        try:
+            text = (place / name).read_text().strip()
+        except OSError:
+            text = "max"
+        if text.isdigit():
+            limits.append(int(text))
+        if place == root:
+            break
+    return limits
+
+
+def absolute(path: Path) -> Path:
+    """Return `path` from the root, without following links."""
+    return Path(os.path.abspath(path))
+
+
+def socket_path(data: Path) -> Path:
+    """
+    Return where the host of the data folder `data` listens: in it, or in a private short folder
+    when the path would not fit into a socket address. The folder is made, for this user only.
+
+    Raises:
+        SetupError: the folder cannot be made, or is somebody else's.
+    """
+    data = absolute(data)
+    path = host_folder(data) / "host.sock"
+    if len(os.fsencode(path)) > SOCKET_PATH_BYTES_MAX:
+        name = hashlib.sha256(os.fsencode(data)).hexdigest()[:16]
+        runtime = os.environ.get("XDG_RUNTIME_DIR")
+        base = Path(runtime) if runtime else Path(tempfile.gettempdir())
+        path = base / f"sanderling-{os.geteuid()}-{name}" / "host.sock"
+    _make_private(path.parent)
+    return path
+
+
+def host_folder(data: Path) -> Path:
+    """
+    Return the folder of the host's lock and log in `data`, made for this user only.
+
+    Raises:
+        SetupError: it cannot be made, or is somebody else's.
+    """
+    folder = absolute(data) / "host"
+    _make_private(folder)
+    return folder
+
+
+def _make_private(folder: Path) -> None:
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        status = folder.lstat()
+        if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
+            raise SetupError(f"{folder} is not a folder of this user; remove it.")
+        if stat.S_IMODE(status.st_mode) != 0o700:
+            folder.chmod(0o700)
+    except OSError as error:
+        raise SetupError(f"The folder {folder} cannot be made: {error.strerror}.") from error

@@ -1,0 +1,226 @@
+"""
+Boxes that stand ready, and the zygote they are forked from.
+
+A taken box is replaced in the background, one fork at a time; who finds the pool empty forks one
+for itself and never waits for the refill. When the zygote dies every box dies with it (it is pid 1
+of the namespace around them): the pool notices at once, says so, and starts another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from sanderling.errors import MachineFull, SandboxError, SanderlingError, SpawnFailed
+from sanderling.observe import logs
+from sanderling.sandbox.box import Box
+from sanderling.sandbox.spawner import ZygoteFacts
+
+# Waits between attempts that failed; the last one is repeated.
+_BACKOFF_S = (0.1, 0.3, 1.0, 3.0, 10.0)
+# How long a caller waits for a zygote that is being started again; a start takes about 2 s.
+_RESTART_DEADLINE_S = 30.0
+
+
+class BoxMaker(Protocol):
+    """A zygote: `spawner.Spawner`, or the tests' double without a wall."""
+
+    @property
+    def facts(self) -> ZygoteFacts: ...
+
+    @property
+    def pid(self) -> int: ...
+
+    @property
+    def is_alive(self) -> bool: ...
+
+    async def spawn(self) -> Box: ...
+
+    async def respawn(self, dead: Box) -> Box: ...
+
+    async def close(self) -> None: ...
+
+
+StartMaker = Callable[[], Awaitable[BoxMaker]]
+
+
+class Pool:
+    """The ready boxes of one host. Open it with `open`, end it with `close`."""
+
+    def __init__(self, start: StartMaker, *, size: int, on_maker_death: Callable[[], None]) -> None:
+        """
+        start: starts a zygote; called again each time one dies.
+        size: ready boxes to keep; 0 keeps none.
+        on_maker_death: called when the zygote died and all boxes with it.
+        """
+        self._start = start
+        self._size = size
+        self._on_maker_death = on_maker_death
+        self._maker: BoxMaker | None = None
+        self._alive = asyncio.Event()
+        self._maker_died = asyncio.Event()
+        self._ready: deque[Box] = deque()
+        self._wanted = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._pidfd = -1
+
+    async def open(self) -> None:
+        """
+        Start the zygote and begin to fill. Returns when boxes can be taken, before it is full.
+
+        Raises: MachineUnfit, SetupError.
+        """
+        self._use(await self._start())
+        self._tasks = [
+            asyncio.create_task(self._keep_maker(), name="pool-zygote"),
+            asyncio.create_task(self._keep_full(), name="pool-refill"),
+        ]
+
+    @property
+    def ready(self) -> int:
+        """How many boxes stand ready."""
+        return len(self._ready)
+
+    @property
+    def facts(self) -> ZygoteFacts | None:
+        """What the zygote said of itself; None while there is none."""
+        return self._maker.facts if self._maker else None
+
+    async def take(self) -> Box:
+        """
+        Return a living box, unconfigured and never used; the caller owns it.
+
+        Raises: SpawnFailed, MachineFull.
+        """
+        while self._ready:
+            box = self._ready.popleft()
+            self._wanted.set()
+            if not box.is_dead:
+                return box
+            box.release()
+        maker = await self._living_maker()
+        try:
+            return await maker.spawn()
+        except SpawnFailed:
+            if maker.is_alive:
+                raise
+        # The zygote died under the call: wait for the next one.
+        await self._maker_died.wait()
+        self._alive.clear()
+        return await (await self._living_maker()).spawn()
+
+    async def respawn(self, dead: Box) -> Box:
+        """
+        Return a new kernel in the dead box's namespaces, /mnt/data kept. `dead` is used up.
+
+        Raises: SpawnFailed, MachineFull: nothing of the box is left then.
+        """
+        if self._maker is None:
+            dead.release()
+            raise SpawnFailed("The zygote died, and the files of its boxes with it.")
+        return await self._maker.respawn(dead)
+
+    async def close(self) -> None:
+        """End the zygote; every box that still stands dies with it."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        maker, self._maker = self._maker, None
+        if maker is not None:
+            self._stop_watching()
+            for box in self._ready:
+                box.kill()
+            await self._release_ready()
+            await maker.close()
+
+    # ---- the zygote ----------------------------------------------------------------------------
+
+    def _use(self, maker: BoxMaker) -> None:
+        self._maker = maker
+        self._maker_died.clear()
+        self._alive.set()
+        self._wanted.set()
+        # A pidfd becomes readable when its process ends.
+        self._pidfd = os.pidfd_open(maker.pid)
+        asyncio.get_running_loop().add_reader(self._pidfd, self._maker_died.set)
+
+    def _stop_watching(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._pidfd)
+        os.close(self._pidfd)
+
+    async def _keep_maker(self) -> None:
+        """Start another zygote whenever the present one dies."""
+        while True:
+            await self._maker_died.wait()
+            maker, self._maker = self._maker, None
+            assert maker is not None
+            self._alive.clear()
+            self._stop_watching()
+            logs.error("zygote.died", pid=maker.pid)
+            await self._release_ready()
+            await maker.close()
+            self._on_maker_death()
+            self._use(await self._start_again())
+            logs.warning("zygote.restarted", pid=self._living().pid)
+
+    async def _start_again(self) -> BoxMaker:
+        attempt = 0
+        while True:
+            try:
+                return await self._start()
+            except SanderlingError as error:
+                logs.error("zygote.start_failed", reason=error.message)
+            await asyncio.sleep(_BACKOFF_S[min(attempt, len(_BACKOFF_S) - 1)])
+            attempt += 1
+
+    async def _living_maker(self) -> BoxMaker:
+        try:
+            async with asyncio.timeout(_RESTART_DEADLINE_S):
+                await self._alive.wait()
+        except TimeoutError as error:
+            raise SpawnFailed(
+                "The zygote died and could not be started again; the host's log says why."
+            ) from error
+        return self._living()
+
+    def _living(self) -> BoxMaker:
+        assert self._maker is not None
+        return self._maker
+
+    # ---- the boxes -----------------------------------------------------------------------------
+
+    async def _keep_full(self) -> None:
+        """Fork boxes while there are fewer than `size`, one at a time."""
+        failures = 0
+        while True:
+            await self._wanted.wait()
+            await self._alive.wait()
+            if len(self._ready) >= self._size:
+                self._wanted.clear()
+                continue
+            maker = self._living()
+            try:
+                box = await maker.spawn()
+            except (SandboxError, MachineFull) as error:
+                logs.warning("pool.refill_failed", reason=error.message)
+                await asyncio.sleep(_BACKOFF_S[min(failures, len(_BACKOFF_S) - 1)])
+                failures += 1
+                continue
+            failures = 0
+            if maker is self._maker:
+                self._ready.append(box)
+            else:  # forked just before its zygote died
+                await _end(box)
+
+    async def _release_ready(self) -> None:
+        while self._ready:
+            await _end(self._ready.popleft())
+
+
+async def _end(box: Box) -> None:
+    box.kill()
+    await box.wait_dead()
+    box.release()

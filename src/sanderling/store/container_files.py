@@ -1,0 +1,125 @@
+"""The files of containers: one record for each path below /mnt/data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, delete, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from sanderling.records import ContainerFile
+from sanderling.store.database import Database
+from sanderling.store.paging import Listing, Page, by_creation, select_page
+from sanderling.store.rows import Rows
+from sanderling.store.tables import container_files, containers
+
+_ROWS = Rows(container_files, ContainerFile)
+
+
+def _at(container_id: str, path: str) -> ColumnElement[bool]:
+    return (container_files.c.container_id == container_id) & (container_files.c.path == path)
+
+
+def _named(container_id: str, file_id: str) -> ColumnElement[bool]:
+    return (container_files.c.container_id == container_id) & (container_files.c.id == file_id)
+
+
+class ContainerFileTable:
+    """What is known of each container file; its bytes are a blob."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def upsert(self, file: ContainerFile) -> ContainerFile:
+        """
+        Record the file and return it as it now stands.
+
+        A path that is known keeps its id and created_at and takes all else from `file`; the caller
+        then releases the blob it had before.
+        """
+
+        async def work(connection: AsyncConnection) -> ContainerFile:
+            values = _ROWS.encode(file)
+            changes = {"blob_id": values["blob_id"], "record": values["record"]}
+            row = await connection.execute(
+                update(container_files)
+                .where(_at(file.container_id, file.path))
+                .values(changes)
+                .returning(container_files)
+            )
+            known = row.mappings().first()
+            if known is not None:
+                return _ROWS.decode(known)
+            await connection.execute(insert(container_files).values(values))
+            return file
+
+        return await self._database.write(work)
+
+    async def get(self, container_id: str, file_id: str) -> ContainerFile | None:
+        return await self._first(select(container_files).where(_named(container_id, file_id)))
+
+    async def find(self, organization_id: str, file_id: str) -> ContainerFile | None:
+        """Return the file from whichever container of the organization it is in."""
+        return await self._first(
+            select(container_files)
+            .join(containers)
+            .where(
+                container_files.c.id == file_id,
+                containers.c.organization_id == organization_id,
+                containers.c.status != "deleted",
+            )
+        )
+
+    async def by_path(self, container_id: str, path: str) -> ContainerFile | None:
+        return await self._first(select(container_files).where(_at(container_id, path)))
+
+    async def _first(self, statement: Select[Any]) -> ContainerFile | None:
+        async def work(connection: AsyncConnection) -> ContainerFile | None:
+            found = (await connection.execute(statement)).mappings().first()
+            return None if found is None else _ROWS.decode(found)
+
+        return await self._database.read(work)
+
+    async def all(self, container_id: str) -> list[ContainerFile]:
+        """Return every file of the container, oldest first."""
+
+        async def work(connection: AsyncConnection) -> list[ContainerFile]:
+            rows = await connection.execute(
+                select(container_files)
+                .where(container_files.c.container_id == container_id)
+                .order_by(container_files.c.created_at, container_files.c.sequence)
+            )
+            return [_ROWS.decode(row) for row in rows.mappings()]
+
+        return await self._database.read(work)
+
+    async def page(self, container_id: str, page: Page) -> Listing[ContainerFile]:
+        async def work(connection: AsyncConnection) -> Listing[ContainerFile]:
+            rows, has_more = await select_page(
+                connection,
+                container_files,
+                page,
+                sorting=by_creation(container_files),
+                scope=container_files.c.container_id == container_id,
+            )
+            return Listing([_ROWS.decode(row) for row in rows], has_more)
+
+        return await self._database.read(work)
+
+    async def delete(self, container_id: str, file_id: str) -> ContainerFile | None:
+        """Delete the record and return it; the caller then releases its blob."""
+        return await self._delete(_named(container_id, file_id))
+
+    async def delete_path(self, container_id: str, path: str) -> ContainerFile | None:
+        """Delete the record at `path` and return it; the caller then releases its blob."""
+        return await self._delete(_at(container_id, path))
+
+    async def _delete(self, condition: ColumnElement[bool]) -> ContainerFile | None:
+        async def work(connection: AsyncConnection) -> ContainerFile | None:
+            row = await connection.execute(
+                delete(container_files).where(condition).returning(container_files)
+            )
+            gone = row.mappings().first()
+            return None if gone is None else _ROWS.decode(gone)
+
+        return await self._database.write(work)

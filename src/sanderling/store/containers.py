@@ -1,0 +1,134 @@
+"""Containers: what each organization owns, and when each was last used."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from sqlalchemy import ColumnElement, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from sanderling.records import Container
+from sanderling.store.database import Database
+from sanderling.store.paging import Listing, Page, by_creation, select_page
+from sanderling.store.rows import Rows
+from sanderling.store.tables import containers
+
+_ROWS = Rows(containers, Container)
+
+
+def _is_idle(now: float) -> ColumnElement[bool]:
+    deadline = containers.c.last_active_at + containers.c.expires_after_minutes * 60
+    return (containers.c.status == "running") & (deadline <= now)
+
+
+class ContainerTable:
+    """What is known of each container; a deleted one is kept, and behaves as absent."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def insert(self, container: Container) -> None:
+        async def work(connection: AsyncConnection) -> None:
+            await connection.execute(insert(containers).values(_ROWS.encode(container)))
+
+        await self._database.write(work)
+
+    async def get(self, organization_id: str, container_id: str) -> Container | None:
+        return await self._first(
+            (containers.c.id == container_id) & (containers.c.organization_id == organization_id)
+        )
+
+    async def find(self, container_id: str) -> Container | None:
+        """Return the container whoever owns it: for the server's own work, never for a client."""
+        return await self._first(containers.c.id == container_id)
+
+    async def _first(self, condition: ColumnElement[bool]) -> Container | None:
+        async def work(connection: AsyncConnection) -> Container | None:
+            row = await connection.execute(
+                select(containers).where(condition, containers.c.status != "deleted")
+            )
+            found = row.mappings().first()
+            return None if found is None else _ROWS.decode(found)
+
+        return await self._database.read(work)
+
+    async def touch(self, container_id: str, at: float) -> bool:
+        """
+        Note that a running container was in use at `at`, unless a later use is noted already.
+
+        Returns whether the container is still running.
+        """
+
+        async def work(connection: AsyncConnection) -> bool:
+            running = (containers.c.id == container_id) & (containers.c.status == "running")
+            await connection.execute(
+                update(containers)
+                .where(running, containers.c.last_active_at < at)
+                .values(last_active_at=at)
+            )
+            return (
+                await connection.execute(select(containers.c.id).where(running))
+            ).first() is not None
+
+        return await self._database.write(work)
+
+    async def set_status(
+        self, container_id: str, status: Literal["running", "expired", "deleted"]
+    ) -> bool:
+        """Return whether the status changed; a deleted container stays deleted."""
+
+        async def work(connection: AsyncConnection) -> bool:
+            result = await connection.execute(
+                update(containers)
+                .where(
+                    containers.c.id == container_id,
+                    containers.c.status.not_in(["deleted", status]),
+                )
+                .values(status=status)
+            )
+            return result.rowcount == 1
+
+        return await self._database.write(work)
+
+    async def expire(self, container_id: str, now: float) -> bool:
+        """Expire the container if it is running and still idle at `now`; return whether it did."""
+
+        async def work(connection: AsyncConnection) -> bool:
+            result = await connection.execute(
+                update(containers)
+                .where(containers.c.id == container_id, _is_idle(now))
+                .values(status="expired")
+            )
+            return result.rowcount == 1
+
+        return await self._database.write(work)
+
+    async def page(
+        self, organization_id: str, page: Page, *, name: str | None = None
+    ) -> Listing[Container]:
+        """Return a page of the organization's containers; `name` keeps those of that very name."""
+
+        async def work(connection: AsyncConnection) -> Listing[Container]:
+            rows, has_more = await select_page(
+                connection,
+                containers,
+                page,
+                sorting=by_creation(containers),
+                scope=(containers.c.organization_id == organization_id)
+                & (containers.c.status != "deleted"),
+                only=None if name is None else containers.c.name == name,
+            )
+            return Listing([_ROWS.decode(row) for row in rows], has_more)
+
+        return await self._database.read(work)
+
+    async def idle_since(self, now: float) -> list[Container]:
+        """Return the running containers whose idle time is over at `now`, longest idle first."""
+
+        async def work(connection: AsyncConnection) -> list[Container]:
+            rows = await connection.execute(
+                select(containers).where(_is_idle(now)).order_by(containers.c.last_active_at)
+            )
+            return [_ROWS.decode(row) for row in rows.mappings()]
+
+        return await self._database.read(work)

@@ -1,0 +1,82 @@
+"""Files of the Files API."""
+
+from __future__ import annotations
+
+from sqlalchemy import delete, insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from sanderling.records import StoredFile
+from sanderling.store.database import Database
+from sanderling.store.paging import Listing, Page, by_creation, select_page
+from sanderling.store.rows import Rows
+from sanderling.store.tables import files
+
+_ROWS = Rows(files, StoredFile)
+
+
+class FileTable:
+    """What is known of each stored file; its bytes are a blob."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def insert(self, file: StoredFile) -> None:
+        async def work(connection: AsyncConnection) -> None:
+            await connection.execute(insert(files).values(_ROWS.encode(file)))
+
+        await self._database.write(work)
+
+    async def get(self, organization_id: str, file_id: str) -> StoredFile | None:
+        async def work(connection: AsyncConnection) -> StoredFile | None:
+            row = await connection.execute(
+                select(files).where(
+                    files.c.id == file_id, files.c.organization_id == organization_id
+                )
+            )
+            found = row.mappings().first()
+            return None if found is None else _ROWS.decode(found)
+
+        return await self._database.read(work)
+
+    async def delete(self, organization_id: str, file_id: str) -> StoredFile | None:
+        """Delete the record and return it; the caller then releases its blob."""
+
+        async def work(connection: AsyncConnection) -> StoredFile | None:
+            row = await connection.execute(
+                delete(files)
+                .where(files.c.id == file_id, files.c.organization_id == organization_id)
+                .returning(files)
+            )
+            gone = row.mappings().first()
+            return None if gone is None else _ROWS.decode(gone)
+
+        return await self._database.write(work)
+
+    async def page(
+        self, organization_id: str, *, purpose: str | None = None, page: Page
+    ) -> Listing[StoredFile]:
+        """Return a page of the organization's files; `purpose` keeps those of one purpose."""
+
+        async def work(connection: AsyncConnection) -> Listing[StoredFile]:
+            rows, has_more = await select_page(
+                connection,
+                files,
+                page,
+                sorting=by_creation(files),
+                scope=files.c.organization_id == organization_id,
+                only=None if purpose is None else files.c.purpose == purpose,
+            )
+            return Listing([_ROWS.decode(row) for row in rows], has_more)
+
+        return await self._database.read(work)
+
+    async def expired(self, now: float) -> list[StoredFile]:
+        """Return every file, of any organization, whose time is over at `now` (Unix seconds)."""
+
+        async def work(connection: AsyncConnection) -> list[StoredFile]:
+            rows = await connection.execute(
+                select(files).where(files.c.expires_at <= now).order_by(files.c.sequence)
+            )
+            return [_ROWS.decode(row) for row in rows.mappings()]
+
+        return await self._database.read(work)

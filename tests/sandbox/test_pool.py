@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+
+from sanderling.errors import MachineUnfit, SpawnFailed
+from sanderling.sandbox import pool as pool_module
+from sanderling.sandbox.box import Box
+from sanderling.sandbox.pool import Pool
+from tests.doubles.plain_spawner import PlainSpawner
+
+DEADLINE_S = 20.0
+
+
+class Makers:
+    """Starts doubles and remembers them; can be told to refuse."""
+
+    def __init__(self) -> None:
+        self.made: list[PlainSpawner] = []
+        self.refusals: list[Exception] = []
+
+    async def __call__(self) -> PlainSpawner:
+        if self.refusals:
+            raise self.refusals.pop(0)
+        self.made.append(await PlainSpawner.start())
+        return self.made[-1]
+
+
+class Opened:
+    """A pool, its makers, and how often it said that its zygote died."""
+
+    def __init__(self, size: int) -> None:
+        self.makers = Makers()
+        self.deaths = 0
+        self.pool = Pool(self.makers, size=size, on_maker_death=self._count)
+
+    def _count(self) -> None:
+        self.deaths += 1
+
+
+@pytest.fixture(autouse=True)
+def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool_module, "_BACKOFF_S", (0.01,))
+
+
+@pytest.fixture
+async def opened(request: pytest.FixtureRequest) -> AsyncIterator[Opened]:
+    made = Opened(size=getattr(request, "param", 2))
+    await made.pool.open()
+    yield made
+    await made.pool.close()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(DEADLINE_S):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+async def end(box: Box) -> None:
+    box.kill()
+    await box.wait_dead()
+    box.release()
+
+
+async def test_the_pool_fills_in_the_background_and_refills_what_is_taken(opened: Opened):
+    assert opened.pool.ready == 0
+
+    await until(lambda: opened.pool.ready == 2)
+    box = await opened.pool.take()
+
+    assert opened.makers.made[0].spawned == 2
+    await until(lambda: opened.pool.ready == 2)
+    assert opened.makers.made[0].spawned == 3
+    await end(box)
+
+
+async def test_an_empty_pool_spawns_at_once(opened: Opened):
+    boxes = [await opened.pool.take() for _ in range(4)]
+
+    assert len({box.id for box in boxes}) == 4
+    assert not any(box.is_dead for box in boxes)
+    for box in boxes:
+        await end(box)
+
+
+@pytest.mark.parametrize("opened", [0], indirect=True)
+async def test_a_pool_of_none_keeps_none(opened: Opened):
+    box = await opened.pool.take()
+
+    assert opened.pool.ready == 0
+    assert opened.makers.made[0].spawned == 1
+    await end(box)
+
+
+async def test_a_box_that_died_while_it_waited_is_not_handed_out(opened: Opened):
+    await until(lambda: opened.pool.ready == 2)
+    for box in list(opened.pool._ready):
+        box.kill()
+        await box.wait_dead()
+    box = await opened.pool.take()
+
+    assert not box.is_dead
+    await end(box)
+
+
+async def test_a_failed_refill_is_tried_again(opened: Opened):
+    await until(lambda: opened.pool.ready == 2)
+    opened.makers.made[0].refuses = SpawnFailed("once")
+    box = await opened.pool.take()
+
+    await until(lambda: opened.pool.ready == 2)
+    await end(box)
+
+
+@pytest.mark.parametrize("opened", [0], indirect=True)
+async def test_a_failed_spawn_is_the_takers_to_know(opened: Opened):
+    opened.makers.made[0].refuses = SpawnFailed("no")
+    with pytest.raises(SpawnFailed, match="no"):
+        await opened.pool.take()
+
+
+async def test_a_dead_zygote_is_told_of_once_and_replaced(opened: Opened):
+    await until(lambda: opened.pool.ready == 2)
+    opened.makers.refusals = [MachineUnfit("not now"), MachineUnfit("still not")]
+    os.kill(opened.makers.made[0].pid, signal.SIGKILL)
+
+    await until(lambda: len(opened.makers.made) == 2 and opened.pool.ready == 2)
+    assert opened.deaths == 1
+
+    box = await opened.pool.take()
+    assert not box.is_dead
+    await end(box)
+
+
+async def test_who_takes_while_the_zygote_is_dead_gets_a_box_of_the_next(opened: Opened):
+    os.kill(opened.makers.made[0].pid, signal.SIGKILL)
+    await until(lambda: not opened.makers.made[0].is_alive)
+    boxes = [await opened.pool.take() for _ in range(3)]
+
+    assert not boxes[-1].is_dead
+    for box in boxes:
+        await end(box)
+
+
+async def test_a_zygote_that_never_comes_back_is_spawn_failed(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(pool_module, "_RESTART_DEADLINE_S", 0.05)
+    opened.makers.refusals = [MachineUnfit("never")] * 1000
+    os.kill(opened.makers.made[0].pid, signal.SIGKILL)
+    await until(lambda: opened.deaths == 1)
+    with pytest.raises(SpawnFailed):
+        await opened.pool.take()
+
+
+async def test_a_machine_that_is_unfit_from_the_start_is_not_tried_again():
+    made = Opened(size=1)
+    made.makers.refusals = [MachineUnfit("no namespaces")]
+    with pytest.raises(MachineUnfit, match="no namespaces"):
+        await made.pool.open()
+    await made.pool.close()
+
+
+async def test_nothing_is_left_when_the_pool_is_closed():
+    before = set(os.listdir("/proc/self/fd"))
+    made = Opened(size=2)
+    await made.pool.open()
+    await until(lambda: made.pool.ready == 2)
+    boxes = list(made.pool._ready)
+    await made.pool.close()
+
+    assert not made.makers.made[0].is_alive
+    assert all(box.is_dead for box in boxes)
+    assert set(os.listdir("/proc/self/fd")) == before

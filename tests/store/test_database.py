@@ -1,0 +1,300 @@
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from sanderling.errors import InvalidRequest, SanderlingError, SetupError
+from sanderling.store.database import MEMORY, Database
+
+ADD = text("INSERT INTO events (stream_id, seq, event) VALUES ('s', :seq, '{}')")
+COUNT = text("SELECT count(*) FROM events")
+
+
+@pytest.fixture(params=["memory", "file"])
+async def database(request, tmp_path):
+    where = MEMORY if request.param == "memory" else tmp_path / "a.db"
+    database = await Database.open(where)
+    yield database
+    await database.close()
+
+
+async def count(database):
+    return (await database.read(lambda c: c.execute(COUNT))).scalar()
+
+
+async def test_a_write_that_raises_wrote_nothing(database):
+    async def work(connection):
+        await connection.execute(ADD, {"seq": 0})
+        raise KeyError
+
+    with pytest.raises(KeyError):
+        await database.write(work)
+
+    assert await count(database) == 0
+
+
+async def test_writes_happen_one_after_the_other(database):
+    async def increment(connection):
+        seen = (await connection.execute(COUNT)).scalar()
+        await asyncio.sleep(0)
+        await connection.execute(ADD, {"seq": seen})
+
+    await asyncio.gather(*(database.write(increment) for _ in range(20)))
+
+    assert await count(database) == 20
+
+
+async def test_a_read_sees_whole_writes_only(database):
+    half_way, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow(connection):
+        await connection.execute(ADD, {"seq": 0})
+        half_way.set()
+        await go_on.wait()
+        await connection.execute(ADD, {"seq": 1})
+
+    writing = asyncio.create_task(database.write(slow))
+    await half_way.wait()
+    reading = asyncio.create_task(count(database))
+    await asyncio.wait([reading], timeout=0.05)
+    go_on.set()
+    await writing
+
+    assert await reading in (0, 2)
+
+
+async def test_readers_do_not_wait_for_a_writer(tmp_path):
+    database = await Database.open(tmp_path / "a.db")
+    half_way, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow(connection):
+        await connection.execute(ADD, {"seq": 0})
+        half_way.set()
+        await go_on.wait()
+
+    writing = asyncio.create_task(database.write(slow))
+    await half_way.wait()
+    seen = await asyncio.wait_for(count(database), timeout=30)
+    go_on.set()
+    await writing
+    await database.close()
+
+    assert seen == 0
+
+
+async def test_a_write_goes_on_when_its_caller_is_cancelled(database):
+    half_way, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow(connection):
+        await connection.execute(ADD, {"seq": 0})
+        half_way.set()
+        await go_on.wait()
+        await connection.execute(ADD, {"seq": 1})
+
+    writing = asyncio.create_task(database.write(slow))
+    await half_way.wait()
+    writing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await writing
+    go_on.set()
+
+    # The next write has its turn after that one.
+    await database.write(lambda c: c.execute(ADD, {"seq": 2}))
+    assert await count(database) == 3
+
+
+async def test_close_waits_for_what_cancelled_callers_began(tmp_path):
+    database = await Database.open(tmp_path / "a.db")
+    writing = asyncio.create_task(database.write(lambda c: c.execute(ADD, {"seq": 0})))
+    await asyncio.sleep(0)
+    writing.cancel()
+    await asyncio.wait([writing])
+    await database.close()
+
+    again = await Database.open(tmp_path / "a.db")
+    assert await count(again) == 1
+    await again.close()
+
+
+async def test_more_readers_than_connections_all_get_their_turn(database):
+    assert await asyncio.gather(*(count(database) for _ in range(60))) == [0] * 60
+
+
+async def test_text_that_is_no_unicode_is_the_requests_fault(database):
+    query = text("SELECT :value")
+
+    with pytest.raises(InvalidRequest):
+        await database.read(lambda c: c.execute(query, {"value": "\ud800"}))
+
+    assert await count(database) == 0
+
+
+async def test_a_failing_statement_is_told_without_its_values(database):
+    with pytest.raises(SanderlingError, match="no such table") as caught:
+        await database.read(lambda c: c.execute(text("SELECT :v FROM nowhere"), {"v": "a secret"}))
+
+    assert "a secret" not in f"{caught.value}{caught.value.__cause__}"
+
+
+async def test_commits_wait_for_the_disk_and_readers_for_nobody(tmp_path):
+    database = await Database.open(tmp_path / "a.db")
+
+    async def pragmas(connection):
+        return {
+            name: (await connection.execute(text(f"PRAGMA {name}"))).scalar()
+            for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
+        }
+
+    full = 2
+    wanted = {
+        "journal_mode": "wal",
+        "synchronous": full,
+        "foreign_keys": 1,
+        "busy_timeout": 5000,
+    }
+    assert await database.write(pragmas) == wanted
+    assert await database.read(pragmas) == wanted
+    await database.close()
+
+
+async def test_only_the_owner_may_read_the_database_files(tmp_path):
+    database = await Database.open(tmp_path / "a.db")
+    await database.write(lambda c: c.execute(ADD, {"seq": 0}))
+
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+    await database.close()
+
+    assert modes == {"a.db": 0o600, "a.db-wal": 0o600, "a.db-shm": 0o600}
+
+
+async def test_a_path_with_odd_characters_is_taken_as_it_is(tmp_path):
+    path = tmp_path / "a?b#c%20 ü.db"
+    await (await Database.open(path)).close()
+
+    assert path.exists()
+
+
+async def test_a_url_opens_the_database_it_names(tmp_path):
+    await (await Database.open(f"sqlite+aiosqlite:///{tmp_path}/b.db")).close()
+
+    assert (tmp_path / "b.db").exists()
+
+
+async def test_a_commit_survives_kill_9(tmp_path):
+    program = """
+import asyncio, os, pathlib, signal, sys
+from sqlalchemy import text
+from sanderling.store.database import Database
+
+async def main():
+    database = await Database.open(pathlib.Path(sys.argv[1]))
+    add = text("INSERT INTO events (stream_id, seq, event) VALUES ('s', :seq, '{}')")
+    await database.write(lambda c: c.execute(add, {"seq": 0}))
+    async def unfinished(connection):
+        await connection.execute(add, {"seq": 1})
+        os.kill(os.getpid(), signal.SIGKILL)
+    await database.write(unfinished)
+
+asyncio.run(main())
+"""
+    path = tmp_path / "a.db"
+    command = [sys.executable, "-c", program, str(path)]
+    ran = await asyncio.to_thread(subprocess.run, command, check=False)
+    assert ran.returncode == -9
+
+    database = await Database.open(path)
+    assert await count(database) == 1
+    await database.close()
+
+
+# ---- databases that do not open ------------------------------------------------------------------
+
+
+async def refusal(where, **options):
+    with pytest.raises(SetupError) as caught:
+        await Database.open(where, **options)
+    assert str(where) in caught.value.message or "mode=ro" in str(where)
+    return caught.value.message
+
+
+async def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path):
+    path = tmp_path / "a.db"
+    path.write_bytes(b"not a database, by far" * 500)
+
+    assert "restore it from a backup, or move it away" in await refusal(path)
+    assert path.read_bytes().startswith(b"not a database")
+
+
+async def test_a_damaged_database_is_refused(tmp_path):
+    path = tmp_path / "a.db"
+    await (await Database.open(path)).close()
+    with path.open("r+b") as file:
+        file.seek(100)
+        file.write(b"\xff" * 3000)
+
+    assert "damaged" in await refusal(path)
+
+
+async def test_a_database_that_another_process_holds_is_refused(tmp_path):
+    path = tmp_path / "a.db"
+    await (await Database.open(path)).close()
+    holder = sqlite3.connect(path, isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+
+    message = await refusal(path, busy_timeout_s=0.05)
+    holder.close()
+
+    assert "Another process holds it" in message
+
+
+async def test_a_database_that_may_only_be_read_is_refused(tmp_path):
+    path = tmp_path / "a.db"
+    sqlite3.connect(path).close()
+    url = f"sqlite+aiosqlite:///file:{path}?mode=ro&uri=true"
+
+    assert "Let this user write to the file" in await refusal(url)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+async def test_a_folder_that_may_only_be_read_is_refused(tmp_path):
+    tmp_path.chmod(0o500)
+
+    assert "Give a data folder that this user may write to" in await refusal(tmp_path / "a.db")
+
+
+async def test_a_folder_that_is_not_there_is_refused(tmp_path):
+    assert "cannot be made" in await refusal(tmp_path / "none" / "a.db")
+
+
+async def test_a_folder_in_place_of_the_file_is_refused(tmp_path):
+    (tmp_path / "a.db").mkdir()
+
+    assert "Let this user write" in await refusal(tmp_path / "a.db")
+
+
+async def test_a_database_of_a_newer_version_is_refused_and_kept(tmp_path):
+    path = tmp_path / "a.db"
+    await (await Database.open(path)).close()
+    connection = sqlite3.connect(path)
+    connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    connection.commit()
+    connection.close()
+
+    assert "written by a newer Sanderling" in await refusal(path)
+
+
+async def test_a_refused_database_leaves_no_open_file(tmp_path):
+    path = tmp_path / "a.db"
+    path.write_bytes(b"not a database, by far" * 500)
+    await refusal(path)
+
+    opened = [Path(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd")]
+    assert str(path) not in [str(p.readlink()) for p in opened if p.is_symlink()]
