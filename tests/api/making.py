@@ -1,8 +1,9 @@
-"""A whole server without a wall and without a socket: real store, real runs, doubles at the ends."""
+"""A whole server without a wall and a socket: real store, real runs, doubles at the ends."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,6 +90,13 @@ class Api:
         return await self.json(
             "POST", "/v1/files", files={"file": (filename, content)}, data={"purpose": purpose}
         )
+
+
+async def until(is_so: Callable[[], object]) -> None:
+    """Wait until `is_so`; fail if it is not within ten seconds."""
+    async with asyncio.timeout(10):
+        while not is_so():  # noqa: ASYNC110 what is waited for is told by nobody
+            await asyncio.sleep(0.001)
 
 
 def read_events(text: str) -> list[dict[str, Any]]:

@@ -8,8 +8,14 @@ from typing import Any
 
 import pytest
 
-from tests.api.making import Api, memory_api, read_events
+from tests.api.making import Api, memory_api, read_events, until
 from tests.doubles.fake_clock import FakeClock
+
+READ = "import pathlib\npathlib.Path('/mnt/data/a.txt').read_text()"
+WRITE = (
+    "import pathlib\n_ = pathlib.Path('/mnt/data/out.csv').write_text('1')\n"
+    "show(b'png', name='chart.png')"
+)
 
 
 async def create(api: Api, **body: Any) -> Any:
@@ -133,7 +139,7 @@ async def test_container_begins_with_the_files_it_was_created_with(api: Api):
     stored = await api.upload(b"abc", "a.txt")
     container = await create(api, file_ids=[stored["id"]])
 
-    execution = await run(api, container["id"], "open('a.txt').read()")
+    execution = await run(api, container["id"], READ)
 
     assert execution["outputs"] == [{"type": "result", "text": "'abc'"}]
 
@@ -206,9 +212,7 @@ async def test_code_that_raises_is_an_execution_and_no_http_error(api: Api):
 async def test_files_and_images_that_code_made_are_named_and_can_be_had(api: Api):
     container = await create(api)
 
-    execution = await run(
-        api, container["id"], "open('out.csv', 'w').write('1')\nshow(b'png', name='chart.png')"
-    )
+    execution = await run(api, container["id"], WRITE)
 
     image = next(o for o in execution["outputs"] if o["type"] == "image")
     assert image["url"] == "data:image/png;base64,cG5n"
@@ -216,7 +220,8 @@ async def test_files_and_images_that_code_made_are_named_and_can_be_had(api: Api
     assert set(files) == {"/mnt/data/out.csv", "/mnt/data/chart.png"}
     assert files["/mnt/data/chart.png"]["id"] == image["file_id"]
     assert {file["source"] for file in files.values()} == {"assistant"}
-    for file, content in ((files["/mnt/data/out.csv"], b"1"), (files["/mnt/data/chart.png"], b"png")):
+    for name, content in (("out.csv", b"1"), ("chart.png", b"png")):
+        file = files[f"/mnt/data/{name}"]
         path = f"/v1/containers/{container['id']}/files/{file['id']}"
         assert await api.json("GET", path) == file
         assert (await api.http.get(f"{path}/content")).content == content
@@ -273,8 +278,7 @@ async def test_running_code_is_cancelled_by_its_id(api: Api):
     cells = api.services.cells
 
     async def cancel() -> Any:
-        while not cells._running:
-            await asyncio.sleep(0)
+        await until(lambda: cells._running)
         (execution_id,) = cells._running
         return await api.json("POST", f"{path}/{execution_id}/cancel")
 

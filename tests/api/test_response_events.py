@@ -11,10 +11,10 @@ from pydantic import TypeAdapter
 
 from sanderling.api.responses.events import OUTPUT_DELTA, ResponseProjection
 from sanderling.records import (
+    AutoContainer,
     Citation,
     CodeCallItem,
     CodeTool,
-    AutoContainer,
     ErrorOutput,
     FunctionCallItem,
     ImageOutput,
@@ -72,9 +72,7 @@ CALL = CodeCallItem(
     execution_status="ok",
 )
 CITATION = Citation("cntr_1", "cfile_1", "a.csv", 4, 27)
-MESSAGE = MessageItem(
-    "msg_1", "assistant", (TextPart("See sandbox:/mnt/data/a.csv", (CITATION,)),)
-)
+MESSAGE = MessageItem("msg_1", "assistant", (TextPart("See sandbox:/mnt/data/a.csv", (CITATION,)),))
 BEGAN = RunChanged("in_progress", 100.5)
 ENDED = RunChanged("completed", 102.0, usage=Usage(10, 5, 2, 1))
 STORY: list[Event] = [

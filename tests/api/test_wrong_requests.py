@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
-from tests.api.making import Api
+from tests.api.making import Api, memory_api
+
+# One server for all: a wrong request changes nothing.
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def api(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Api]:
+    async with memory_api(tmp_path_factory.mktemp("wrong")) as api:
+        yield api
+
 
 TYPE, VALUE, MISSING = "invalid_type", "invalid_value", "missing_required_parameter"
 CI = {"type": "code_interpreter", "container": {"type": "auto"}}
@@ -224,8 +236,12 @@ RESPONSES: list[tuple[Any, str | None, str, str]] = [
     ({"include": "x"}, "include", TYPE, "an array"),
     ({"include": ["everything"]}, "include[0]", VALUE, "'everything'"),
     ({"stream": "yes"}, "stream", TYPE, "expected a boolean, but got a string"),
-    ({"stream_options": {"include_output_deltas": 1}}, "stream_options.include_output_deltas",
-     TYPE, "a boolean"),
+    (
+        {"stream_options": {"include_output_deltas": 1}},
+        "stream_options.include_output_deltas",
+        TYPE,
+        "a boolean",
+    ),
     ({"store": 1}, "store", TYPE, "a boolean"),
     ({"background": True}, "background", "unsupported_parameter", "not supported yet"),
     ({"conversation": "conv_1"}, "conversation", "unsupported_parameter", "not supported yet"),
@@ -245,8 +261,10 @@ RESPONSES: list[tuple[Any, str | None, str, str]] = [
         {"max_output_tokens": 8},
         "max_output_tokens",
         "integer_below_min_value",
-        "Invalid 'max_output_tokens': integer below minimum value. "
-        "Expected a value >= 16, but got 8 instead.",
+        (
+            "Invalid 'max_output_tokens': integer below minimum value. "
+            "Expected a value >= 16, but got 8 instead."
+        ),
     ),
     ({"max_output_tokens": 16.5}, "max_output_tokens", TYPE, "a decimal number"),
     ({"max_output_tokens": 1 << 60}, "max_output_tokens", "integer_above_max_value", "<="),

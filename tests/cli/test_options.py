@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,8 @@ from sanderling.settings import Settings
 
 
 def shown(*arguments: str, **environ: str) -> str:
-    result = CliRunner(env={**environ}).invoke(group, ["settings", *arguments])
+    inherited = {name: None for name in os.environ if name.startswith("SANDERLING_")}
+    result = CliRunner(env={**inherited, **environ}).invoke(group, ["settings", *arguments])
     assert result.exit_code == 0, result.output
     return result.output
 

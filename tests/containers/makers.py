@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 from sanderling.containers.happenings import ContainerHappening, OutputAppeared
 from sanderling.containers.registry import Containers
@@ -58,6 +59,13 @@ async def until_output(happenings: AsyncIterator[ContainerHappening]) -> OutputA
     happening = await anext(happenings)
     assert isinstance(happening, OutputAppeared)
     return happening
+
+
+async def until(condition: Callable[[], Awaitable[bool]]) -> None:
+    """Wait until `condition` holds, at most ten seconds."""
+    async with asyncio.timeout(10):
+        while not await condition():  # noqa: ASYNC110 - what the store says has no event
+            await asyncio.sleep(0)
 
 
 async def names(containers: Containers, container: Container) -> list[str]:

@@ -154,9 +154,7 @@ async def test_no_more_files_are_kept_than_somebody_would_download(
     container = await containers.create(ORG, name="x")
     monkeypatch.setattr(executions, "FILES_PER_EXECUTION_MAX", 2)  # type: ignore[attr-defined]
 
-    execution = await execute(
-        containers, container, "for i in range(3): save(f'{i}.txt', 'x')"
-    )
+    execution = await execute(containers, container, "for i in range(3): save(f'{i}.txt', 'x')")
 
     assert [artifact.filename for artifact in execution.artifacts] == ["0.txt", "1.txt"]
     assert execution.notice is not None
@@ -228,9 +226,7 @@ async def test_picture_that_the_code_saved_is_that_file_and_not_another(
     containers: Containers,
 ) -> None:
     container = await containers.create(ORG, name="x")
-    code = (
-        "save('chart.png', b'SAVED'); show(b'PNG', saved_path='/mnt/data/chart.png')"
-    )
+    code = "save('chart.png', b'SAVED'); show(b'PNG', saved_path='/mnt/data/chart.png')"
 
     execution = await execute(containers, container, code)
 

@@ -96,6 +96,8 @@ def test_path_with_tricks_in_it_is_not_clean(path: str) -> None:
     assert not is_clean_path(path)
 
 
-@pytest.mark.parametrize("path", ["/mnt/data/a", "/mnt/data/out/été.csv", "/mnt/data/.x", "/mnt/data/..."])
+@pytest.mark.parametrize(
+    "path", ["/mnt/data/a", "/mnt/data/out/été.csv", "/mnt/data/.x", "/mnt/data/..."]
+)
 def test_plain_path_below_the_mount_is_clean(path: str) -> None:
     assert is_clean_path(path)

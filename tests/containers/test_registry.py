@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 
 from sanderling.containers.registry import Containers
@@ -17,6 +15,7 @@ from tests.containers.makers import (
     make_blob,
     make_stored_file,
     names,
+    until,
     until_output,
 )
 from tests.doubles.fake_clock import FakeClock
@@ -52,7 +51,7 @@ async def test_container_expires_after_the_operators_idle_time_unless_asked_othe
 
 
 async def test_memory_tier_above_the_machine_is_refused_by_name(containers: Containers) -> None:
-    with pytest.raises(InvalidRequest, match="'16g'.*at most 4.0 GiB.*'1g', '4g'") as refused:
+    with pytest.raises(InvalidRequest, match=r"'16g'.*at most 4.0 GiB.*'1g', '4g'") as refused:
         await containers.create(ORG, name="big", memory_limit="16g")
 
     assert refused.value.param == "memory_limit"
@@ -350,9 +349,10 @@ async def test_leaving_the_iterator_neither_stops_the_cell_nor_loses_its_files(
     await until_output(happenings)
     await happenings.aclose()  # type: ignore[attr-defined]
 
-    async with asyncio.timeout(5):
-        while await names(containers, container) != ["a.txt"]:
-            await asyncio.sleep(0)
+    async def is_collected() -> bool:
+        return await names(containers, container) == ["a.txt"]
+
+    await until(is_collected)
 
 
 async def test_interrupt_stops_the_cell_and_the_variables_stay(containers: Containers) -> None:
@@ -386,9 +386,10 @@ async def test_prepared_box_stands_before_the_code_comes(
 
     containers.prepare(container)
 
-    async with asyncio.timeout(5):
-        while not (await sandbox.status()).boxes:
-            await asyncio.sleep(0)
+    async def is_standing() -> bool:
+        return (await sandbox.status()).boxes == 1
+
+    await until(is_standing)
 
 
 async def test_what_fails_while_preparing_is_told_at_the_execution(

@@ -249,7 +249,7 @@ class MemorySandbox:
         except KernelDied:
             status, notice, is_fresh = "died", "The kernel died; variables are gone.", True
             box.variables.clear()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever a cell raises is its outcome
             status = "error"
             lines = traceback.format_exception(error)
             told = "".join(lines).replace(str(box.folder), MOUNT)
@@ -271,7 +271,9 @@ class MemorySandbox:
         err = _Stream(lambda text: tell(Logs("stderr", outward(text))))
 
         def show(
-            data: bytes, name: str = "figure_1.png", saved_path: str | None = None,
+            data: bytes,
+            name: str = "figure_1.png",
+            saved_path: str | None = None,
             mime: str = "image/png",
         ) -> None:
             saved = None if saved_path is None else outward(saved_path)

@@ -73,13 +73,14 @@ FRAME_FAULTS = frozenset(
         "slow",
         "no_stream_options",
         "no_max_tokens",
+        "no_tools",
     }
 )
 # These go wrong in a way that makes a client ask again.
 _REPEATED = frozenset(
     {"empty_arguments", "null_arguments", "damaged_arguments", "cut_arguments", "lost_call"}
     | {"truncated", "dropped", "error_in_stream", "garbage", "not_streaming", "html"}
-    | {"no_stream_options", "no_max_tokens"}
+    | {"no_stream_options", "no_max_tokens", "no_tools"}
 )
 
 
@@ -255,7 +256,7 @@ class ModelServer:
         is_repetition = (
             self._turn is not None
             and last is not None
-            and last["messages"] == request["messages"]
+            and _questions(last) == _questions(request)
             and (bool(_REPEATED & set(self._turn.faults)) or self._turn.status != 200)
         )
         if is_repetition:
@@ -270,6 +271,8 @@ class ModelServer:
             return turn.status, turn.error
         if turn.has("no_stream_options") and "stream_options" in request:
             return 400, "Unrecognized request argument supplied: stream_options"
+        if turn.has("no_tools") and "tools" in request:
+            return 400, f"{request['model']} does not support tools"
         if turn.has("no_max_tokens") and "max_tokens" in request:
             return 400, (
                 "Unsupported parameter: 'max_tokens' is not supported with this model. "
@@ -312,6 +315,11 @@ class ModelServer:
             left.cancel()
             with contextlib.suppress(asyncio.CancelledError, ConnectionError):
                 await left
+
+
+def _questions(request: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the messages by which a repetition is known; a client may reword the system's."""
+    return [message for message in request["messages"] if message["role"] != "system"]
 
 
 # ---- what is said ------------------------------------------------------------------------------

@@ -1,8 +1,8 @@
 """
 A spawner without a wall, for tests of everything above it: never shipped, safe for nothing.
 
-Same interface as `sandbox.spawner.Spawner`. Boxes are real `Box` objects with real kernels, but each
-kernel is an ordinary child process that works in a temporary folder in place of /mnt/data. A
+Same interface as `sandbox.spawner.Spawner`. Boxes are real `Box` objects with real kernels, but
+each kernel is an ordinary child process that works in a temporary folder in place of /mnt/data. A
 process that does nothing plays the zygote: when it ends, all kernels are killed.
 """
 
@@ -47,6 +47,8 @@ class PlainSpawner:
         )
         self.spawned = 0
         self.refuses: Exception | None = None  # raised by the next spawn or respawn
+        self.first_held_back = 1 << 30  # spawns from this number on wait for `go_on`
+        self.go_on = asyncio.Event()
         self._logs_bytes_max = logs_bytes_max
         self._root = Path(tempfile.mkdtemp(prefix="sanderling-plain-"))
         self._folders: dict[str, Path] = {}
@@ -70,6 +72,8 @@ class PlainSpawner:
         return self._zygote.poll() is None
 
     async def spawn(self) -> Box:
+        if self.spawned >= self.first_held_back:
+            await self.go_on.wait()
         self._check()
         folder = self._root / secrets.token_hex(4)
         folder.mkdir()

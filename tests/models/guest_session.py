@@ -1,7 +1,7 @@
 """
 A conversation with the offline model whose code really runs, in the guest's Python.
 
-No box: one interpreter process per session, and a temporary folder in the place of /mnt/data. What
+No box: one interpreter process for all, and a temporary folder in the place of /mnt/data. What
 the model is shown is written the way the transcript writes it.
 """
 
@@ -17,14 +17,17 @@ from sanderling.models.base import CallFinished, ModelEvent, TextDelta, TurnFini
 from sanderling.models.offline import OfflineModel
 
 _TURNS_MAX = 6
-_INTERPRETER = """
+_LOOP = """
 import ast, contextlib, io, json, sys, traceback
-names = {"__name__": "__main__"}
 for line in sys.stdin:
+    code = json.loads(line)
+    if code is None:
+        names = {"__name__": "__main__"}
+        continue
     shown = io.StringIO()
     with contextlib.redirect_stdout(shown):
         try:
-            tree = ast.parse(json.loads(line))
+            tree = ast.parse(code)
             last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
             exec(compile(tree, "<cell>", "exec"), names)
             if last is not None:
@@ -33,9 +36,46 @@ for line in sys.stdin:
                     print(repr(value))
         except Exception:
             traceback.print_exc(file=shown)
+        if "matplotlib.pyplot" in sys.modules:
+            sys.modules["matplotlib.pyplot"].close("all")
     sys.stdout.write(json.dumps(shown.getvalue()) + "\\n")
     sys.stdout.flush()
 """
+
+
+class Interpreter:
+    """The guest's Python, started once because its libraries take long to import."""
+
+    def __init__(self, python: Path, home: Path) -> None:
+        self._process = subprocess.Popen(
+            [str(python), "-W", "ignore", "-c", _LOOP],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={"MPLBACKEND": "Agg", "MPLCONFIGDIR": str(home), "HOME": str(home)},
+        )
+
+    def close(self) -> None:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        self._process.wait(timeout=10)
+        self._process.stdout.close()
+
+    def forget(self) -> None:
+        """Drop all variables; what was imported stays loaded."""
+        self._send(None)
+
+    def run(self, code: str) -> str:
+        """Return what `code` printed, its last value, and its traceback."""
+        self._send(code)
+        assert self._process.stdout is not None
+        return str(json.loads(self._process.stdout.readline()))
+
+    def _send(self, code: str | None) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(code) + "\n")
+        self._process.stdin.flush()
 
 
 class GuestSession:
@@ -47,31 +87,16 @@ class GuestSession:
         events: the events of all turns.
     """
 
-    def __init__(self, python: Path, folder: Path, *, instructions: str | None = None) -> None:
+    def __init__(self, interpreter: Interpreter, folder: Path) -> None:
         self.folder = folder
         self.codes: list[str] = []
         self.outputs: list[str] = []
         self.events: list[ModelEvent] = []
-        self.messages: list[dict[str, Any]] = []
-        if instructions:
-            self.messages.append({"role": "system", "content": instructions})
+        instructions = "You are a personal math tutor. Save files in /mnt/data/name."
+        self.messages: list[dict[str, Any]] = [{"role": "system", "content": instructions}]
         self._model = OfflineModel()
-        self._guest = subprocess.Popen(
-            [str(python), "-W", "ignore", "-c", _INTERPRETER],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={"MPLBACKEND": "Agg", "MPLCONFIGDIR": str(folder.parent), "HOME": str(folder.parent)},
-        )
-
-    def __enter__(self) -> GuestSession:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for pipe in (self._guest.stdin, self._guest.stdout):
-            assert pipe is not None
-            pipe.close()
-        self._guest.wait(timeout=10)
+        self._interpreter = interpreter
+        interpreter.forget()
 
     def ask(self, question: str, files: dict[str, bytes] | None = None, **request: Any) -> str:
         """Return the answer to `question`, after all the code calls it takes."""
@@ -104,14 +129,10 @@ class GuestSession:
         return text, calls[0] if calls else None
 
     def _run(self, code: str) -> str:
-        assert self._guest.stdin is not None
-        assert self._guest.stdout is not None
         self.codes.append(code)
         before = {path: path.stat().st_mtime_ns for path in self.folder.iterdir()}
-        self._guest.stdin.write(json.dumps(code.replace("/mnt/data", str(self.folder))) + "\n")
-        self._guest.stdin.flush()
-        line = self._guest.stdout.readline()
-        output = str(json.loads(line)).replace(str(self.folder), "/mnt/data").rstrip("\n")
+        shown = self._interpreter.run(code.replace("/mnt/data", str(self.folder)))
+        output = shown.replace(str(self.folder), "/mnt/data").rstrip("\n")
         made = [
             f"/mnt/data/{path.name}"
             for path in sorted(self.folder.iterdir())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
@@ -338,6 +339,40 @@ async def test_code_in_a_text_is_a_call_only_where_that_is_wanted() -> None:
         assert code_of(await answer(model)) == [CODE]
     async with playing([turn]) as (model, _):
         assert code_of(await answer(model)) == []
+
+
+async def test_a_server_without_tools_is_told_in_text_how_to_call_where_that_is_wanted() -> None:
+    turns = [Turn(text=f"```python\n{CODE}\n```", faults=("no_tools",)), Turn(text="1.4142")]
+    question = {"role": "user", "content": "What is the square root of 2?"}
+    call = {"name": "python", "arguments": json.dumps({"code": CODE})}
+    history = (
+        question,
+        {"role": "assistant", "content": "So:", "tool_calls": [{"id": "a", "function": call}]},
+        {"role": "tool", "tool_call_id": "a", "content": "1.4142"},
+    )
+
+    async with playing(turns, text_calls=True) as (model, server):
+        first = await answer(model)
+        second = await answer(model, asking(messages=history))
+
+    assert code_of(first) == [CODE]
+    assert text_of(second) == "1.4142"
+    told = server.requests[-1]
+    assert "tools" not in told
+    assert [message["role"] for message in told["messages"]] == [
+        "system",
+        "user",
+        "assistant",
+        "user",
+    ]
+    assert '"weather"' in told["messages"][0]["content"]
+    assert told["messages"][2]["content"] == f"So:\n```python\n{CODE}\n```"
+
+
+async def test_a_server_without_tools_is_a_refusal_otherwise() -> None:
+    async with playing([Turn(text="Hi.", faults=("no_tools",))]) as (model, _):
+        with pytest.raises(ModelRefused, match="does not support tools"):
+            await answer(model)
 
 
 async def test_names_are_the_servers_models() -> None:

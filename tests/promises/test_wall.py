@@ -272,7 +272,7 @@ PROBES = [
     probe(
         "nothing of the host is in the environment",
         "report(sorted(n for n in os.environ if not n.startswith('KMP_')))",
-        r"\['HOME', 'LANG', 'MPLBACKEND', 'MPLCONFIGDIR', 'PATH', 'PYTHONUNBUFFERED', 'TMPDIR', 'USER'\]",
+        r"\['HOME', 'LANG', 'LOKY_MAX_CPU_COUNT', 'MPLBACKEND', 'MPLCONFIGDIR', 'PATH', 'PYTHONUNBUFFERED', 'TMPDIR', 'USER'\]",
     ),
     probe(
         "no descriptor of the host is open",

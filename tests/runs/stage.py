@@ -39,9 +39,7 @@ AUTO = CodeTool(AutoContainer())
 
 
 def user(*parts: Part | str, id: str = "msg_user") -> MessageItem:
-    return MessageItem(
-        id, "user", tuple(TextPart(p) if isinstance(p, str) else p for p in parts)
-    )
+    return MessageItem(id, "user", tuple(TextPart(p) if isinstance(p, str) else p for p in parts))
 
 
 def request(*parts: Part | str, **values: Any) -> RunRequest:
@@ -76,7 +74,7 @@ class Stage:
 
     def runner(self, turns: Iterable[Turn] | Model, **values: Any) -> Runner:
         """Return a runner whose model says `turns`."""
-        model = turns if hasattr(turns, "stream") else ScriptedModel(turns)  # type: ignore[arg-type]
+        model = turns if hasattr(turns, "stream") else ScriptedModel(turns)
         if isinstance(model, ScriptedModel):
             self.model = model
         runner = Runner(

@@ -225,9 +225,7 @@ async def test_code_is_not_run_when_the_client_did_not_offer_it(stage: Stage) ->
     told = await stage.play([code("1"), text("No.")], request("?", tools=()))
 
     assert [item.type for item in items(told)] == ["message"]
-    assert hidden_answers(stage) == [
-        "There is no tool called 'python'. Tools you can call: none."
-    ]
+    assert hidden_answers(stage) == ["There is no tool called 'python'. Tools you can call: none."]
     assert stage.sandbox.calls == []
 
 
@@ -262,9 +260,7 @@ async def test_second_empty_answer_ends_the_run_with_an_empty_message(stage: Sta
 
 
 async def test_calls_made_though_the_client_forbade_them_are_not_run(stage: Stage) -> None:
-    told = await stage.play(
-        [code("1"), text("No.")], request("?", tool_choice=ToolChoice("none"))
-    )
+    told = await stage.play([code("1"), text("No.")], request("?", tool_choice=ToolChoice("none")))
 
     assert [item.type for item in items(told)] == ["message"]
     assert [r.tool_choice for r in stage.model.requests] == ["none", "none"]
@@ -337,9 +333,7 @@ async def test_calls_past_max_tool_calls_are_not_run_and_the_model_answers(stage
 
 
 async def test_clients_functions_stay_when_the_code_calls_are_used_up(stage: Stage) -> None:
-    await stage.play(
-        [code("1"), text("1")], request("?", tools=(AUTO, WEATHER), max_tool_calls=1)
-    )
+    await stage.play([code("1"), text("1")], request("?", tools=(AUTO, WEATHER), max_tool_calls=1))
 
     last = stage.model.requests[-1]
     assert (last.offers_code, last.tool_choice, len(last.functions)) == (False, "auto", 1)
@@ -509,9 +503,7 @@ async def test_model_servers_fault_fails_the_run_and_says_why(
         "msg1 + |Let me",
         "msg1 ends incomplete Let me",
     ]
-    assert told[-1] == RunChanged(
-        "failed", stage.clock.at, None, error=RunError(code, message)
-    )
+    assert told[-1] == RunChanged("failed", stage.clock.at, None, error=RunError(code, message))
 
 
 async def test_sandbox_that_is_down_fails_the_run_and_the_call(stage: Stage) -> None:
@@ -555,7 +547,8 @@ async def test_files_nobody_linked_are_cited_at_the_end_figures_first(stage: Sta
     first, last = (item for item in items(told) if item.type == "message")
     assert first.parts[0].citations == ()  # type: ignore[union-attr]
     assert [
-        (c.filename, c.start, c.end) for c in last.parts[0].citations  # type: ignore[union-attr]
+        (c.filename, c.start, c.end)
+        for c in last.parts[0].citations  # type: ignore[union-attr]
     ] == [("figure_1.png", 0, 0), ("a.csv", 0, 0)]
 
 

@@ -19,9 +19,7 @@ def existing(path: str, blob_id: str) -> ContainerFile:
 def test_files_without_a_container_are_all_to_be_mounted_under_their_names() -> None:
     sets = [FileSet(("file-1", "file-2"), None), FileSet(("file-2", "file-3"), None)]
 
-    mounts = plan(
-        sets, stored=stored("a.csv", "a.csv", "../b.csv"), container_id=None, existing=[]
-    )
+    mounts = plan(sets, stored=stored("a.csv", "a.csv", "../b.csv"), container_id=None, existing=[])
 
     assert mounts == (
         Mount("file-1", "a.csv", is_done=False),

@@ -114,9 +114,7 @@ def test_note_is_from_the_user() -> None:
 
 
 def test_files_are_named_as_they_are_mounted() -> None:
-    message = user(
-        TextPart("Look."), FilePart("file-1", "sales.csv"), ImagePart(file_id="file-2")
-    )
+    message = user(TextPart("Look."), FilePart("file-1", "sales.csv"), ImagePart(file_id="file-2"))
 
     assert messages(message, mounted={"file-1": "sales_1.csv", "file-2": "photo.png"}) == [
         {"role": "user", "content": "Look.\n[files in /mnt/data: sales_1.csv, photo.png]"}
@@ -217,7 +215,10 @@ def test_functions_answers_stand_behind_their_calls_wherever_they_came() -> None
 
 def test_call_ids_that_a_model_uses_again_are_answered_in_order() -> None:
     told = messages(
-        function("call_1"), answered("call_1", "Sun."), function("call_1"), answered("call_1", "Rain.")
+        function("call_1"),
+        answered("call_1", "Sun."),
+        function("call_1"),
+        answered("call_1", "Rain."),
     )
 
     assert [m.get("content") for m in told] == [None, "Sun.", None, "Rain."]

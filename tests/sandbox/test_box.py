@@ -158,9 +158,11 @@ async def test_many_processes_together_cannot_pass_the_memory_limit(
         "        block = bytearray(b'x') * (100 << 20)\n"
         "        signal.pause()\n"
         "    children.append(p)\n"
-        "while True: os.wait()",
+        "print(os.WTERMSIG(os.wait()[1]))\n"
+        "for p in children: os.kill(p, 9)",
     )
 
+    assert logs(shown) == "9\n"
     assert ended(shown).is_out_of_memory
 
 

@@ -198,7 +198,9 @@ def test_a_file_cannot_take_the_place_of_a_folder(data: Path, data_fd: int):
     assert [p.name for p in (data / "folder").iterdir()] == []
 
 
-@pytest.mark.parametrize("name", ["a\nb", "a\x1b[31mb", "\u202egnp.exe", "a\u2028b", "..", "\ud800"])
+@pytest.mark.parametrize(
+    "name", ["a\nb", "a\x1b[31mb", "\u202egnp.exe", "a\u2028b", "..", "\ud800"]
+)
 def test_names_that_cannot_be_shown_are_refused(data_fd: int, name: str):
     with pytest.raises(InvalidRequest):
         write(data_fd, f"/mnt/data/{name}", b"")

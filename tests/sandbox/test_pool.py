@@ -57,7 +57,7 @@ async def opened(request: pytest.FixtureRequest) -> AsyncIterator[Opened]:
 
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(DEADLINE_S):
-        while not condition():
+        while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.005)
 
 
@@ -68,15 +68,29 @@ async def end(box: Box) -> None:
 
 
 async def test_the_pool_fills_in_the_background_and_refills_what_is_taken(opened: Opened):
-    assert opened.pool.ready == 0
-
     await until(lambda: opened.pool.ready == 2)
-    box = await opened.pool.take()
-
     assert opened.makers.made[0].spawned == 2
+
+    box = await opened.pool.take()
+    assert not box.is_dead
     await until(lambda: opened.pool.ready == 2)
     assert opened.makers.made[0].spawned == 3
     await end(box)
+
+
+async def test_the_first_taker_does_not_wait_for_the_pool_to_be_full(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch
+):
+    await until(lambda: opened.pool.ready == 2)
+    maker = opened.makers.made[0]
+    maker.first_held_back = maker.spawned
+    boxes = [await opened.pool.take() for _ in range(2)]
+
+    assert opened.pool.ready == 0  # and the refill is held back
+    maker.go_on.set()
+    await until(lambda: opened.pool.ready == 2)
+    for box in boxes:
+        await end(box)
 
 
 async def test_an_empty_pool_spawns_at_once(opened: Opened):

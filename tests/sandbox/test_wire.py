@@ -15,8 +15,8 @@ from sanderling.errors import (
     NotFound,
     ProtocolBroken,
     RateLimited,
-    SanderlingError,
     SandboxError,
+    SanderlingError,
     SpawnFailed,
 )
 from sanderling.sandbox import wire

@@ -298,3 +298,32 @@ async def test_a_refused_database_leaves_no_open_file(tmp_path):
 
     opened = [Path(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd")]
     assert str(path) not in [str(p.readlink()) for p in opened if p.is_symlink()]
+
+
+REFUSE_AGAIN_AND_AGAIN = """
+import asyncio, pathlib, sys
+from sanderling.errors import SetupError
+from sanderling.store.database import Database
+
+refused = 0
+for _ in range(30):
+    try:
+        asyncio.run(Database.open(pathlib.Path(sys.argv[1])))
+    except SetupError:
+        refused += 1
+print(refused)
+"""
+
+
+@pytest.mark.parametrize("what", ["nonsense", "folder"])
+def test_a_refusal_is_all_there_is_when_the_event_loop_ends_with_it(tmp_path, what):
+    path = tmp_path / "a.db"
+    if what == "folder":
+        path.mkdir()
+    else:
+        path.write_bytes(b"not a database, by far" * 500)
+
+    command = [sys.executable, "-c", REFUSE_AGAIN_AND_AGAIN, str(path)]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert (ran.stdout, ran.stderr) == ("30\n", "")

@@ -79,6 +79,29 @@ async def test_items_come_back_in_the_order_they_were_added(store):
     assert await store.runs.items(run.id, "output") == [ReasoningItem("rs_1", "hm"), call, answer]
 
 
+async def test_an_item_is_found_in_any_stored_run_of_its_organization(store):
+    run, foreign = make_run(), make_run(request={"organization_id": "org_b"})
+    unstored = make_run(request={"stored": False})
+    question, answer, hidden = make_message("q"), make_message("a"), make_message("h")
+    await store.runs.insert(run, [question])
+    await store.runs.add_output(run.id, answer)
+    await store.runs.insert(foreign, [question])
+    await store.runs.insert(unstored, [hidden])
+
+    assert await store.runs.find_item("org_a", question.id) == question
+    assert await store.runs.find_item("org_a", answer.id) == answer
+    assert await store.runs.find_item("org_b", answer.id) is None
+    assert await store.runs.find_item("org_a", hidden.id) is None
+    assert await store.runs.find_item("org_a", "msg_none") is None
+
+
+async def test_an_item_that_stands_in_several_runs_is_taken_from_the_newest(store):
+    for text in ("old", "new"):
+        await store.runs.insert(make_run(), [make_message(text, id="msg_1")])
+
+    assert await store.runs.find_item("org_a", "msg_1") == make_message("new", id="msg_1")
+
+
 async def test_an_output_of_a_run_deleted_meanwhile_is_dropped_and_said_so(store):
     run = make_run()
     await store.runs.insert(run, ())

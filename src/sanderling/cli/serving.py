@@ -31,6 +31,7 @@ from sanderling.settings import Settings
 # How long a stopping server waits for clients to read their last event. Supervisors kill after
 # 10 s (docker) or 90 s (systemd), and closing the boxes needs some of that.
 STREAM_END_S_MAX = 5
+PORT_MAX = 65535
 # Connections that wait while the server is busy; uvicorn's own number.
 _BACKLOG = 2048
 
@@ -75,10 +76,12 @@ def listen(host: str, port: int) -> socket.socket:
     Raises:
         SetupError: it is taken, forbidden, or no address of this machine.
     """
+    if not 0 <= port <= PORT_MAX:  # the system would take it modulo 65536
+        raise SetupError(f"{port} is not a port; choose one from 1 to {PORT_MAX}, or 0.")
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except (OSError, OverflowError) as error:
-        raise SetupError(f"{host}:{port} is not an address to listen on: {error}.") from error
+    except OSError as error:
+        raise SetupError(f"{host} is not an address to listen on: {error.strerror}.") from error
     family, kind, protocol, _, address = found[0]
     listener = socket.socket(family, kind, protocol)
     try:
@@ -88,14 +91,14 @@ def listen(host: str, port: int) -> socket.socket:
         # At once, not when the server is up: two programs may hold the same address until one
         # of them listens.
         listener.listen(_BACKLOG)
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         listener.close()
         raise SetupError(_why_not(host, port, error)) from error
     return listener
 
 
-def _why_not(host: str, port: int, error: OSError | OverflowError) -> str:
-    match getattr(error, "errno", None):
+def _why_not(host: str, port: int, error: OSError) -> str:
+    match error.errno:
         case errno.EADDRINUSE:
             return (
                 f"Port {port} on {host} is taken by another program; choose another with --port, "
@@ -108,7 +111,7 @@ def _why_not(host: str, port: int, error: OSError | OverflowError) -> str:
             )
         case errno.EADDRNOTAVAIL:
             return f"{host} is not an address of this machine; choose another with --host."
-    return f"{host}:{port} cannot be listened on: {error}."
+    return f"{host}:{port} cannot be listened on: {error.strerror}."
 
 
 def base_url(host: str, listener: socket.socket) -> str:

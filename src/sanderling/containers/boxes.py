@@ -69,6 +69,11 @@ class Boxes:
         live = self._live.get(container_id)
         return live is not None and live.executions > 0
 
+    def is_standing(self, container_id: str) -> bool:
+        """Return whether a whole box stood when last looked at; it may have gone since."""
+        live = self._live.get(container_id)
+        return live is not None and live.is_whole
+
     async def ready(self, container: Container) -> None:
         """
         Make sure a box stands with every recorded file in it.

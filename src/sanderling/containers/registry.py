@@ -40,6 +40,10 @@ from sanderling.sandbox.base import Sandbox
 from sanderling.store.paging import Listing, Page
 from sanderling.store.store import Store
 
+# How exactly the last use of a container is known. Deadlines are minutes away, and every touch is a
+# write that reaches the disk; one call of code is four uses.
+TOUCH_EVERY_S = 1.0
+
 
 class Containers:
     """Every container of this server. Foreign ids behave as absent ones everywhere."""
@@ -268,6 +272,8 @@ class Containers:
 
         Nothing is reported: whatever fails here fails again, and is told, at the execution.
         """
+        if self._boxes.is_standing(container.id):
+            return
 
         async def make_ready() -> None:
             try:
@@ -371,6 +377,8 @@ class Containers:
 
     async def _touch(self, container: Container) -> Container:
         now = self._clock.now()
+        if now - container.last_active_at < TOUCH_EVERY_S:
+            return container
         await self._store.containers.touch(container.id, now)
         return dataclasses.replace(container, last_active_at=now)
 
@@ -396,8 +404,8 @@ class Containers:
             )
 
     async def _perform(self, container: Container, cell: Cell) -> Execution:
-        await self.get(container.organization_id, container.id)
-        live = self._boxes.begin(container.id)
+        container = await self.get(container.organization_id, container.id)
+        live = self._boxes.begin(container.id)  # at once, so that it cannot expire in between
         try:
             execution = await cell.perform(live)
             await self._touch(container)

@@ -3,9 +3,8 @@ The border between the kernel's code and the user's: what is true on one side on
 
 User code is called through `Border.cross` and nowhere else. On the far side SIGINT raises
 KeyboardInterrupt; on the near side it does nothing. What user code may leave behind that would trip
-the kernel (a trace function, a low recursion limit, another SIGINT handler, patched builtins) is
-put away on the way back; patched builtins come back with the next crossing, since they are the
-user's own. The memory limit is a little wider on the near side, so that a cell which used up all
+the kernel (a trace function, a low recursion limit, another SIGINT handler, replaced builtins) is
+undone on the way back: a cell that broke `len` has broken itself only. The memory limit is a little wider on the near side, so that a cell which used up all
 of it can still be told so.
 
 A KeyboardInterrupt is only ever raised in a frame called by `cross`, never in its own: so there is
@@ -31,8 +30,6 @@ T = TypeVar("T")
 RESERVE_BYTES = 32 << 20  # what formatting a traceback and sending it takes, many times over
 _SHIELD_DEPTH = 8  # frames below a shielded function that still count as its own
 
-_GONE: Any = object()
-
 # Taken now: user code may put others in their place.
 _get_handler, _set_handler = signal.getsignal, signal.signal
 _settrace, _setprofile = sys.settrace, sys.setprofile
@@ -43,7 +40,7 @@ _is_not, _map = operator.is_not, map
 
 
 class Border:
-    """Made once, in the main thread, after the kernel's own builtins are in place."""
+    """Made once, in the main thread."""
 
     def __init__(self) -> None:
         self.is_pending = False  # a SIGINT waits for a message to be out
@@ -54,10 +51,16 @@ class Border:
         self._recursion_limit = _get_recursion_limit()
         self._memory: tuple[int, int] | None = None
         self._builtins = vars(builtins)
-        self._names = tuple(self._builtins)
-        self._values = tuple(self._builtins.values())
-        self._patches: dict[str, Any] = {}
+        self._originals: dict[str, Any] = {}
+        self._names: tuple[str, ...] = ()
+        self._values: tuple[Any, ...] = ()
         _set_handler(signal.SIGINT, self._handler)
+
+    def remember_builtins(self) -> None:
+        """From now on, take what `builtins` holds for what the kernel needs there."""
+        self._originals = dict(self._builtins)
+        self._names = tuple(self._originals)
+        self._values = tuple(self._originals.values())
 
     def shield(self, *functions: CodeType) -> None:
         """Raise no KeyboardInterrupt inside `functions`, which call `deliver` when they end."""
@@ -81,13 +84,11 @@ class Border:
             return call()
         finally:
             self._is_across = False
-            # One that raises when it sees this call has been removed by Python for it.
             try:
                 _setprofile(None)
-            except BaseException:  # noqa: BLE001, S110
-                pass
-            _settrace(None)
-            self._recover()
+            finally:  # one that raises when it sees this call is removed by Python for it
+                _settrace(None)
+                self._recover()
 
     def deliver(self) -> None:
         """Raise the KeyboardInterrupt that had to wait. Call when a message is out."""
@@ -113,20 +114,12 @@ class Border:
         self.is_pending = False
         if self._memory is not None:
             _setrlimit(_RLIMIT_DATA, self._memory)
-        if self._patches:
-            patches, self._patches = self._patches, {}
-            for name, value in patches.items():
-                if value is _GONE:
-                    del self._builtins[name]
-                else:
-                    self._builtins[name] = value
 
     def _recover(self) -> None:
         # Builtins first, and without any: nothing else here works if they do not.
-        found = self._builtins.get
-        for is_other in _map(_is_not, _map(found, self._names), self._values):
+        for is_other in _map(_is_not, _map(self._builtins.get, self._names), self._values):
             if is_other:
-                self._put_patches_away()
+                self._builtins.update(self._originals)
                 break
         if self._memory is not None:
             _setrlimit(_RLIMIT_DATA, (self._memory[1], self._memory[1]))
@@ -134,15 +127,6 @@ class Border:
             _set_recursion_limit(self._recursion_limit)
         if _get_handler(signal.SIGINT) is not self._handler:
             _set_handler(signal.SIGINT, self._handler)
-
-    def _put_patches_away(self) -> None:
-        index = 0
-        for name in self._names:
-            value = self._builtins.get(name, _GONE)
-            if value is not self._values[index]:
-                self._patches[name] = value
-                self._builtins[name] = self._values[index]
-            index += 1
 
 
 def data_bytes() -> int:

@@ -14,7 +14,7 @@ import io
 import os
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from sanderling.kernel.channel import DESCRIPTORS, Channel, Stream
 
@@ -104,7 +104,7 @@ class Streams:
     def flush_replacements(self) -> None:
         """Flush what user code has put in their place. This is user code: cross the border."""
         for name, text in self._texts.items():
-            replacement = getattr(sys, name, None)
+            replacement: Any = getattr(sys, name, None)
             if replacement is not text and hasattr(replacement, "flush"):
                 replacement.flush()
 
@@ -123,7 +123,7 @@ class Streams:
         text = io.TextIOWrapper(
             self._outlets[name], encoding="utf-8", errors="backslashreplace", line_buffering=True
         )
-        text.mode = "w"
+        cast("Any", text).mode = "w"  # as Python's own streams have it
         self._texts[name] = text
         other: Stream = "stderr" if name == "stdout" else "stdout"
         self._outlets[other].flush_other = text.flush

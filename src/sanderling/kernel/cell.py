@@ -7,7 +7,6 @@ cell stays known to Python under the name `<cell N>`, so that tracebacks show it
 """
 
 from __future__ import annotations
-
 import __future__
 
 import ast

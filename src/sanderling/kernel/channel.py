@@ -147,7 +147,7 @@ class Channel:
         self._transmit(head + data[start:] if start else head + data)
 
     def _drain(self) -> None:
-        """Send what is in the pipes, once over: a program that never stops writing cannot hold us."""
+        """Send what is in the pipes, once over: who never stops writing must not hold us."""
         if self._nonce is None:
             return
         for pipe, _ in self._poll(0):

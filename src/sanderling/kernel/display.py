@@ -41,6 +41,11 @@ class Display:
         else:
             self.show_text(repr(value))
 
+    def show_result(self, value: object) -> None:
+        """Show a cell's result; a figure that the cell has shown already is not shown twice."""
+        if not self.figures.is_shown(value):
+            self.show(value)
+
     def display(self, *values: object, **_options: object) -> None:
         """Show each value at this moment. Options of IPython's function are accepted, unused."""
         for value in values:

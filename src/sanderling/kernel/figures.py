@@ -74,6 +74,10 @@ class Figures:
         module = _modules.get("matplotlib.figure")
         return module is not None and isinstance(value, module.Figure)
 
+    def is_shown(self, value: object) -> bool:
+        """Whether `value` is a figure that was shown in this cell and not changed since."""
+        return self.is_figure(value) and value in self._shown and not cast("Any", value).stale
+
     def show(self, figure: Any) -> None:
         """Render a figure and show it, whether or not it has been shown before."""
         self._shown.add(figure)

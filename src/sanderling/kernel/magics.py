@@ -8,7 +8,6 @@ at the user's lines. Unknown commands end the cell with an error that says so.
 
 from __future__ import annotations
 
-import builtins
 import importlib.metadata
 import os
 import re
@@ -34,7 +33,9 @@ _CELL_COMMAND = re.compile(r"\s*%%(\w+)[ \t]*([^\n]*)(?:\n|$)")
 _LINE_COMMAND = re.compile(r"%(\w+)(?:[ \t]+(.*))?$", re.DOTALL)
 _BARE_INSTALLER = re.compile(r"(?:pip3?|conda)[ \t]+(?:install|uninstall|list|freeze|show)\b")
 _ASSIGNED = re.compile(r"([A-Za-z_][\w.]*)[ \t]*=[ \t]*([!%].+)$", re.DOTALL)
-_INSTALLER = re.compile(r"(?:(?:\S*python[\d.]*)[ \t]+-m[ \t]+)?(pip3?|conda|mamba|uv pip)\b(.*)", re.S)
+_INSTALLER = re.compile(
+    r"(?:\S*python[\d.]*[ \t]+-m[ \t]+)?(?:pip3?|conda|mamba|uv pip)\b(.*)", re.DOTALL
+)
 _NAME_IN_COMMAND = re.compile(r"\{([A-Za-z_]\w*)\}|\$([A-Za-z_]\w*)")
 _OPENERS, _CLOSERS = "([{", ")]}"
 
@@ -173,7 +174,7 @@ class Magics:
             "conda": lambda arguments: self._package(f"conda {arguments}"),
             "cd": self._change_folder,
             "pwd": lambda _: os.getcwd(),
-            "sx": self.shell,
+            "sx": self.shell_lines,
             "system": self.shell,
         }
         self._cells: dict[str, Callable[[str, str], object]] = {
@@ -186,21 +187,22 @@ class Magics:
 
     def line(self, name: str, arguments: str) -> object:
         """Do `%name arguments`; return what an expression in its place would be worth."""
-        self._line_number = sys._getframe(1).f_lineno
+        self._line_number = sys._getframe(1).f_lineno  # noqa: SLF001 - inspect's is as private
         if name in _WITHOUT_EFFECT:
             return None
         if name in _SHELL_NAMES:
-            return self.shell(f"{name} {arguments}")
+            self.shell(f"{name} {arguments}")
+            return None
         command = self._lines.get(name)
         if command is None:
-            raise UsageError(f"There is no command `%{name}` here. Please use plain Python instead.")
+            raise UsageError(f"There is no command `%{name}` here. Use plain Python instead.")
         return command(arguments)
 
     def cell(self, name: str, arguments: str, body: str) -> None:
         """Do `%%name arguments` with the rest of the cell."""
         command = self._cells.get(name)
         if command is None:
-            raise UsageError(f"There is no command `%%{name}` here. Please use plain Python instead.")
+            raise UsageError(f"There is no command `%%{name}` here. Use plain Python instead.")
         command(arguments, body)
 
     def shell(self, command: str) -> None:
@@ -234,17 +236,15 @@ class Magics:
 
     def _package(self, command: str) -> None:
         match = _INSTALLER.match(command)
-        words = match[2].split() if match else []
+        words = match[1].split() if match else []
         installed = _installed()
         if words[:1] in (["list"], ["freeze"]):
             print("\n".join(f"{name}=={version}" for name, version in sorted(installed.items())))
             return
         wanted = [re.split(r"[\[=<>!~; ]", word)[0] for word in words[1:] if word[0] != "-"]
         there = [f"{w} {installed[w.lower()]}" for w in wanted if w.lower() in installed]
-        print(
-            "Packages cannot be installed: there is no network here; `%pip list` shows what is there."
-            + (f" Already installed: {', '.join(there)}." if there else "")
-        )
+        note = f" Already installed: {', '.join(there)}." if there else ""
+        print(f"Packages cannot be installed: there is no network. `%pip list` lists them.{note}")
 
     def _change_folder(self, arguments: str) -> str:
         os.chdir(os.path.expanduser(arguments.strip("'\"") or "~"))
@@ -255,7 +255,9 @@ class Magics:
 
     def _time_cell(self, arguments: str, body: str) -> object:
         body = self._session.body_of_cell(body)
-        return self._timed(f"{arguments}\n{body.lstrip(chr(10))}" if arguments else body, is_shown=True)
+        # A statement behind `%%time` runs as well: it stands on the first line.
+        source = body.replace("\n", f"{arguments}\n", 1) if arguments else body
+        return self._timed(source, is_shown=True)
 
     def _timed(self, source: str, *, is_shown: bool) -> object:
         cpu, wall = time.process_time(), time.perf_counter()
@@ -296,9 +298,11 @@ class Magics:
         path = os.path.expanduser(" ".join(words[1:] if is_appended else words).strip("'\""))
         if not path:
             raise UsageError("`%%writefile` needs the name of a file.")
-        verb = "Appending to" if is_appended else "Overwriting" if os.path.exists(path) else "Writing"
-        with builtins.open(path, "a" if is_appended else "w", encoding="utf-8") as file:
+        verb = "Overwriting" if os.path.exists(path) else "Writing"
+        with open(path, "a" if is_appended else "w", encoding="utf-8") as file:
             file.write(body)
+        if is_appended:
+            verb = "Appending to"
         print(f"{verb} {path}")
 
 

@@ -16,6 +16,7 @@ import platform
 import random
 import socket
 import sys
+from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 from sanderling.kernel import limits, protocol
@@ -51,7 +52,8 @@ def serve(
         for fd in (socket_fd, stdout_read_fd, stderr_read_fd):
             os.set_inheritable(fd, False)
         reseed()
-        Kernel(socket.socket(fileno=socket_fd), stdout_read_fd, stderr_read_fd, data_folder).run()
+        host = socket.socket(fileno=socket_fd)
+        Kernel(host, stdout_read_fd, stderr_read_fd, data_folder).run()
     finally:
         _exit(1)
 
@@ -65,29 +67,114 @@ def reseed() -> None:
     process: Any = _modules.get("multiprocessing.process")
     if process is not None:
         process.current_process().authkey = os.urandom(32)
-    tempfile: Any = _modules.get("tempfile")
-    if tempfile is not None:
-        tempfile._name_sequence = None
 
 
 class Kernel:
-    """One kernel, from the first message to the last."""
+    """One kernel, from its first message to its last."""
 
     def __init__(
         self, host: socket.socket, stdout_read_fd: int, stderr_read_fd: int, data_folder: str
     ) -> None:
-        _prepare_interpreter()
         self._border = Border()
-        pipes = {"stdout": stdout_read_fd, "stderr": stderr_read_fd}
-        self._channel = Channel(host, pipes, self._border)  # type: ignore[arg-type]
+        self._channel = Channel(
+            host, {"stdout": stdout_read_fd, "stderr": stderr_read_fd}, self._border
+        )
         self._streams = Streams(self._channel)
         self._display = Display(self._channel, data_folder)
+        self._session = Session(self._display.show_result)
         self._assembler = protocol.Assembler(protocol.FROM_HOST)
 
-    def run(self) -> None:
+    def run(self) -> NoReturn:
         """Answer the host until it closes the socket."""
+        _prepare_interpreter(self._display)
+        self._streams.install()
+        self._border.remember_builtins()
+        self._channel.send("ready", python=platform.python_version(), pid=os.getpid())
         while data := self._channel.receive():
             frame = self._assembler.feed(data)
             if frame is None:
                 continue
+            if frame.header["op"] == "configure":
+                self._configure(frame.header["memory_bytes"], frame.header["cpu_count"])
+            else:
+                self._execute(frame.header, frame.body.decode("utf-8", "surrogatepass"))
         _exit(0)
+
+    def _configure(self, memory_bytes: int | None, cpu_count: int | None) -> None:
+        if cpu_count is not None:
+            limits.limit_threads(cpu_count)
+        if memory_bytes is not None:
+            limits.limit_memory(self._border, memory_bytes)
+        self._channel.send("configured")
+
+    def _execute(self, header: Mapping[str, Any], source: str) -> None:
+        self._channel.begin(header["nonce"])
+        self._display.figures.begin()
+        report = self._attempt(lambda: self._session.run(source, header["cell"]))
+        if self._channel.is_child:
+            self._leave_child(report)
+        # What follows belongs to the cell too, and may fail or be interrupted like it.
+        if self._streams.are_replaced:
+            report = report or self._attempt(self._streams.flush_replacements)
+            self._streams.install()
+        self._streams.flush_all()
+        if self._display.figures.has_open:
+            drawing = self._attempt(self._display.figures.show_open)
+            report = report or drawing
+        status = "ok"
+        if report is not None:
+            fields = {"name": report.name, "message": report.message}
+            self._channel.send("error", report.text.encode(), **fields)
+            status = "interrupted" if report.is_interrupt else "error"
+        self._streams.flush_all()
+        self._channel.end(status)
+
+    def _attempt(self, call: Callable[[], None]) -> Report | None:
+        """Call user code; return what is to be told of the exception that ended it, if one did."""
+        try:
+            self._border.cross(call)
+        except SystemExit as error:
+            # Leaving is the script's way to say that it is done; the kernel stays.
+            return None if error.code in (None, 0) else self._describe(error)
+        except BaseException as error:  # noqa: BLE001 - user code may raise anything
+            return self._describe(error)
+        return None
+
+    def _describe(self, error: BaseException) -> Report:
+        try:
+            return self._border.cross(lambda: describe(error))
+        except BaseException:  # noqa: BLE001 - its own __str__ is user code as well
+            return describe_plainly(error)
+
+    def _leave_child(self, report: Report | None) -> NoReturn:
+        """A cell that forked has ended in the child as well: only the parent is the kernel."""
+        if report is not None:
+            sys.stderr.write(report.text)
+        self._streams.flush_all()
+        _exit(0 if report is None else 1)
+
+
+def _prepare_interpreter(display: Display) -> None:
+    """Make this process look like a fresh interpreter at a prompt, and add what a notebook has."""
+    sys.argv = [""]
+    sys.orig_argv = [sys.executable]
+    sys.path.append("")  # last: a file of the user's called random.py must not replace Python's
+    sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - /dev/null, for good
+    os.environ.setdefault("MPLBACKEND", "agg")
+    display.install()
+    names: Any = builtins
+    names.display = display.display
+    names.input = _input
+    names.exit = names.quit = _exit_cell
+
+
+def _input(prompt: object = "", /) -> str:  # noqa: ARG001 - the builtin's signature
+    """Stand in for the builtin: nobody is there to type."""
+    raise EOFError(
+        "input() does not work here: nobody can type an answer. Put the value into the code."
+    )
+
+
+def _exit_cell(code: object = None) -> NoReturn:
+    """End the cell. Stand in for the builtin, which would close stdin first."""
+    raise SystemExit(code)

@@ -1,11 +1,9 @@
 """
-Import once what every kernel will want, and leave the process in a state that is safe to fork.
+What the zygote does once so that no kernel has to: import libraries, touch what they build lazily.
 
-Four things decide whether forks are cheap and correct: one thread only (a lock held by another
-thread stays locked for ever in the child), no OpenMP region ever run (libgomp's children hang in
-their first one), the usual first uses done already (so that children share what those allocate),
-and the garbage collector told that all this is permanent (one collection would otherwise copy 40
-MiB per child). What is promised is checked: a preload that did not happen is an error.
+It must end with one thread, since only that one survives a fork, and without having run a parallel
+region of OpenMP: libgomp's pool does not survive a fork either, and a child's first region would
+then wait for it for ever. So nothing of scikit-learn is ever fitted here.
 """
 
 from __future__ import annotations
@@ -16,101 +14,129 @@ import importlib
 import io
 import os
 import sys
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-_HUGE_PAGE = 2 << 20
-_MADV_COLLAPSE = 25  # Linux 6.1; older kernels answer EINVAL, which costs nothing
-
-# The standard library's own modules that data code imports first.
-_STANDARD = (
-    "asyncio base64 collections concurrent.futures csv dataclasses datetime decimal fractions "
-    "functools glob hashlib heapq inspect itertools json logging math multiprocessing operator os "
-    "pathlib pickle random re shutil sqlite3 statistics string struct subprocess tempfile textwrap "
-    "threading time traceback typing urllib.parse uuid warnings zipfile"
+# What code written by models imports, and what the libraries below would import at first use.
+STANDARD_MODULES = (
+    "argparse asyncio base64 bisect calendar collections concurrent.futures contextlib copy csv "
+    "dataclasses datetime decimal difflib enum fractions functools glob gzip hashlib heapq html "
+    "importlib.metadata inspect io itertools json locale logging math multiprocessing operator os "
+    "pathlib pickle platform pprint queue random re shutil socket sqlite3 statistics string "
+    "subprocess tempfile textwrap threading time timeit traceback types typing unicodedata "
+    "urllib.parse urllib.request uuid warnings xml.etree.ElementTree zipfile zoneinfo"
 ).split()
 
+HUGE_PAGE_BYTES = 2 << 20
+_MADV_COLLAPSE = 25  # <linux/mman.h>, since Linux 6.1
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, slots=True)
 class PreloadReport:
-    """What is warm. `modules` are the names asked for; `module_count` all that are loaded."""
+    """
+    modules: of the names asked for, those that are loaded now.
+    missing: those that are not installed in this environment.
+    """
 
     modules: tuple[str, ...]
-    module_count: int
-    duration_ms: float
+    missing: tuple[str, ...]
+
+
+class PreloadFailed(Exception):
+    """The process cannot be forked safely after what was loaded."""
 
 
 def preload(names: Sequence[str]) -> PreloadReport:
     """
-    Import `names` and use the most common of them once.
+    Import the standard modules and `names`, and warm what is lazy in them.
+
+    The caller has set the environment before: MPLBACKEND=agg, one thread for BLAS and OpenMP, and
+    writable folders for matplotlib and joblib.
 
     Raises:
-        ImportError: one of them is not installed.
-        RuntimeError: afterwards the process is not safe to fork.
+        PreloadFailed: the process has more than one thread, or a module is not what it should be.
     """
-    started = time.perf_counter()
-    for name in (*_STANDARD, *names):
-        importlib.import_module(name)
-    if "pandas" in names:
-        _warm_pandas()
-    if "matplotlib.pyplot" in names:
-        _warm_matplotlib()
-    missing = [name for name in names if name not in sys.modules]
-    if missing:
-        raise RuntimeError(f"not loaded after the preload: {', '.join(missing)}")
+    loaded: list[str] = []
+    missing: list[str] = []
+    for name in STANDARD_MODULES:
+        _load(name)
+    for name in names:
+        (loaded if _load(name) else missing).append(name)
+    for name, warm in _WARMERS.items():
+        if name in loaded:
+            warm()
+    absent = [name for name in loaded if name not in sys.modules]
+    if absent:
+        raise PreloadFailed(f"Loaded, but not there: {', '.join(absent)}.")
     threads = len(os.listdir("/proc/self/task"))
     if threads != 1:
-        raise RuntimeError(f"a library left {threads - 1} threads behind; forks would not be safe")
-    return PreloadReport(
-        tuple(names), len(sys.modules), round((time.perf_counter() - started) * 1000, 1)
-    )
-
-
-def _warm_pandas() -> None:
-    import numpy
-    import pandas
-
-    frame = pandas.DataFrame({"k": numpy.arange(100) % 10, "v": numpy.arange(100.0)})
-    frame.groupby("k").v.agg(["mean", "std"])
-    pandas.read_csv(io.StringIO(frame.to_csv()))
-    repr(frame)
-    repr(frame.describe())
-
-
-def _warm_matplotlib() -> None:
-    from matplotlib import pyplot
-
-    _, axes = pyplot.subplots()
-    axes.plot([1, 2], label="a")
-    axes.bar([1, 2], [1, 2])
-    axes.set_title("warm")
-    axes.set_xlabel("x")
-    axes.legend()
-    pyplot.savefig(io.BytesIO(), format="png")
-    pyplot.close("all")
+        raise PreloadFailed(
+            f"The libraries have started {threads - 1} threads; set OPENBLAS_NUM_THREADS=1 and "
+            "OMP_NUM_THREADS=1 before they are loaded."
+        )
+    return PreloadReport(tuple(loaded), tuple(missing))
 
 
 def collapse_heap() -> None:
-    """Ask for huge pages under the heap: fewer page tables to copy in every fork. Best effort."""
-    gc.collect()
-    libc = ctypes.CDLL(None)
+    """Put the heap into huge pages: a fork then has fewer page tables to copy. Best effort."""
+    libc = ctypes.CDLL(None, use_errno=True)
     libc.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+    gc.collect()
     libc.malloc_trim(0)
-    with open("/proc/self/maps") as file:
-        lines = file.read().splitlines()
-    for line in lines:
-        fields = line.split()
-        is_anonymous = len(fields) < 6 or fields[5] == "[heap]"
-        if fields[1] != "rw-p" or not is_anonymous:
+    with open("/proc/self/maps") as maps:
+        areas = [line.split() for line in maps]
+    for area in areas:
+        is_heap = len(area) == 5 or area[5] == "[heap]"
+        if not is_heap or not area[1].startswith("rw-p"):
             continue
-        low, high = (int(number, 16) for number in fields[0].split("-"))
-        first = -(-low // _HUGE_PAGE) * _HUGE_PAGE
-        for address in range(first, high - _HUGE_PAGE + 1, _HUGE_PAGE):
-            libc.madvise(address, _HUGE_PAGE, _MADV_COLLAPSE)
+        start, end = (int(address, 16) for address in area[0].split("-"))
+        start = -(-start // HUGE_PAGE_BYTES) * HUGE_PAGE_BYTES
+        for page in range(start, end - HUGE_PAGE_BYTES + 1, HUGE_PAGE_BYTES):
+            # Refused where huge pages are off or the kernel is old: then nothing is gained.
+            libc.madvise(page, HUGE_PAGE_BYTES, _MADV_COLLAPSE)
 
 
 def freeze() -> None:
-    """Take everything alive out of the garbage collector's sight, for this process's children."""
+    """Take all objects out of the garbage collector's sight: it would write to their pages."""
     gc.collect()
     gc.freeze()
+
+
+def _load(name: str) -> bool:
+    """Import a module; return False if it is not installed."""
+    try:
+        importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or name.split(".", 1)[0] != error.name.split(".", 1)[0]:
+            raise  # something that it needs is missing: the environment is broken
+        return False
+    return True
+
+
+def _warm_pandas() -> None:
+    numpy: Any = sys.modules["numpy"]
+    pandas: Any = sys.modules["pandas"]
+    table = pandas.DataFrame({"key": numpy.arange(100) % 10, "value": numpy.arange(100.0)})
+    table.groupby("key")["value"].agg(["mean", "sum", "std"])
+    table["when"] = pandas.to_datetime("2020-01-31") + pandas.to_timedelta(table["key"], "D")
+    repr(table.describe())
+    repr(table)
+    pandas.read_csv(io.StringIO(table.to_csv(index=False)))
+
+
+def _warm_pyplot() -> None:
+    pyplot: Any = sys.modules["matplotlib.pyplot"]
+    figure, axes = pyplot.subplots()
+    axes.plot([1, 2], label="line")
+    axes.bar([1, 2], [1, 2])
+    axes.set_title("title")
+    axes.legend()
+    figure.savefig(io.BytesIO(), format="png", bbox_inches="tight")
+    pyplot.close(figure)
+
+
+_WARMERS: dict[str, Callable[[], None]] = {
+    "pandas": _warm_pandas,
+    "matplotlib.pyplot": _warm_pyplot,
+}

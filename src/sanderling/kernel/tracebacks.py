@@ -26,6 +26,7 @@ class Report:
     name: str
     message: str
     text: str
+    is_interrupt: bool = False
 
 
 def describe(error: BaseException) -> Report:
@@ -38,6 +39,7 @@ def describe(error: BaseException) -> Report:
         name=protocol.clean(type(error).__name__, protocol.NAME_CHARS_MAX),
         message=protocol.clean(str(error), protocol.ERROR_MESSAGE_CHARS_MAX),
         text=_shorten(protocol.clean("".join(lines))),
+        is_interrupt=isinstance(error, KeyboardInterrupt),
     )
 
 
@@ -45,7 +47,7 @@ def describe_plainly(error: BaseException) -> Report:
     """Return what can be told of an exception that cannot be described, without its own code."""
     name = protocol.clean(type(error).__name__, protocol.NAME_CHARS_MAX)
     message = "<the exception could not be shown>"
-    return Report(name=name, message=message, text=f"{name}: {message}\n")
+    return Report(name, message, f"{name}: {message}\n", isinstance(error, KeyboardInterrupt))
 
 
 def _tidy(told: traceback.TracebackException, *, is_top: bool) -> None:

@@ -9,6 +9,7 @@ servers whose streaming of tool calls is at fault are right when they do not str
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
 from typing import Any
@@ -20,6 +21,7 @@ from sanderling.models.assembler import Broken, TurnAssembler
 from sanderling.models.base import ModelEvent, TurnRequest
 from sanderling.models.code_tool import request_body
 from sanderling.models.offer import Offer
+from sanderling.models.text_protocol import as_text
 
 # Connecting to a server that is there takes milliseconds; ten seconds also covers a far one.
 _CONNECT_TIMEOUT_S = 10.0
@@ -45,7 +47,8 @@ class ChatModel:
         model_name: asked for in place of whatever the request names.
         timeout_s: longest silence of the server, repetitions by the SDK included.
         execution_timeout_s: the cell's wall-clock limit, told to the model.
-        text_calls: also take calls that the model wrote into its text.
+        text_calls: also take calls that the model wrote into its text; where the server refuses
+            tools, the model is told in text how to call.
         max_retries: repetitions on 408, 409, 429, 5xx and refused connections, before any answer.
     """
 
@@ -74,6 +77,7 @@ class ChatModel:
         # What this server was found not to take; learned once, so that it costs one request.
         self._takes_stream_options: bool | None = None
         self._wants_completion_tokens = False
+        self._takes_tools = True
 
     async def stream(self, request: TurnRequest) -> AsyncIterator[ModelEvent]:
         """See `Model.stream`."""
@@ -182,6 +186,8 @@ class ChatModel:
                     raise self._model_error(error) from error
 
     def _adapted(self, body: dict[str, Any]) -> dict[str, Any]:
+        if not self._takes_tools:
+            body = as_text(body)
         if not self._wants_completion_tokens or "max_tokens" not in body:
             return body
         rest = {key: value for key, value in body.items() if key != "max_tokens"}
@@ -194,6 +200,9 @@ class ChatModel:
         complaint = f"{error.message} {error.body}"
         if "max_tokens" in sent and "max_completion_tokens" in complaint:
             self._wants_completion_tokens = True
+            return True
+        if self._text_calls and "tools" in sent and re.search(r"\btool", complaint):
+            self._takes_tools = False
             return True
         # Few servers say what it is that they do not know, so the first refusal is tested by
         # leaving stream_options out; once it was taken, a refusal is about something else.

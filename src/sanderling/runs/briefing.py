@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from sanderling.containers.registry import Containers
 from sanderling.errors import Expired, InvalidRequest, NotFound, RequestError
@@ -44,6 +45,10 @@ from sanderling.store.store import Store
 
 # What model servers take of one picture; a larger one is only mounted.
 IMAGE_BYTES_MAX = 20 << 20
+
+# Containers looked for before a new one is made: a chain has one, or a few that expired. What a
+# client replays is its own doing and may name thousands.
+REPLAYED_CONTAINERS_MAX = 8
 
 _MAGIC = (
     (b"\x89PNG\r\n\x1a\n", "image/png"),
@@ -176,7 +181,7 @@ async def _container_id(
         for item in reversed(items)
         if isinstance(item, CodeCallItem) and item.container_id
     )
-    for container_id in used:
+    for container_id in islice(used, REPLAYED_CONTAINERS_MAX):
         try:
             return (await containers.get(request.organization_id, container_id)).id
         except (NotFound, Expired):

@@ -36,7 +36,7 @@ from sanderling.records import (
 
 @dataclass(frozen=True, slots=True)
 class RunChanged:
-    """The run is in another state; `at` is Unix seconds. The last event of a run is one of these."""
+    """The run changed its state `at` (Unix seconds). The last event of a run is one of these."""
 
     status: RunStatus
     at: float

@@ -72,10 +72,14 @@ class Feed:
 
     # ---- writing -------------------------------------------------------------------------------
 
-    async def begin(self, run_id: str) -> None:
-        """Open the run's stream, where it ended if it has events. From here on followers wait."""
+    async def begin(self, run_id: str, *, is_new: bool = False) -> None:
+        """
+        Open the run's stream, where it ended if it has events. From here on followers wait.
+
+        is_new: the run has no events; it need not be looked up.
+        """
         if run_id not in self._streams:
-            last = await self._store.events.last_seq(run_id)
+            last = -1 if is_new else await self._store.events.last_seq(run_id)
             self._streams.setdefault(run_id, _Stream(next_seq=last + 1))
         if self._writer is None:
             self._writer = asyncio.create_task(self._write_forever())
@@ -134,15 +138,16 @@ class Feed:
 
     async def close(self) -> None:
         """Write what is waiting, then stop. Nothing may be appended any more."""
-        if self._writer is None:
+        writer, self._writer = self._writer, None
+        if writer is None:
             return
         for run_id in list(self._streams):
             try:
                 await self.flush(run_id)
             except SanderlingError:
                 continue  # logged by the writer; the next stream may do better
-        self._writer.cancel()
-        await asyncio.wait({self._writer})
+        writer.cancel()
+        await asyncio.wait({writer})
 
     async def _write_forever(self) -> None:
         while True:
@@ -202,9 +207,7 @@ class Feed:
                     raise stream.failure
                 return  # abandoned, or `after` lies beyond the last event
 
-    async def _next(
-        self, run_id: str, stream: _Stream | None, seq: int
-    ) -> list[tuple[int, Event]]:
+    async def _next(self, run_id: str, stream: _Stream | None, seq: int) -> list[tuple[int, Event]]:
         """Return the events after `seq`: from memory if it still has them, else from the store."""
         if stream is not None:
             if seq >= stream.durable_seq:

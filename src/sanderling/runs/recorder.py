@@ -2,8 +2,9 @@
 Turns the events of one run into its records, and hands them to the feed.
 
 The order is what makes a crash harmless. An item is stored before the event that closes it, and the
-run's row is changed after its last event is on the disk and before anybody is told. So whatever a
-client was told can be looked up, and a run that a crash left half-way still says so in its row.
+run's row is changed once, after its last event is on the disk and before anybody is told. So
+whatever a client was told can be looked up, and a run that a crash left half-way still says so in
+its row.
 """
 
 from __future__ import annotations
@@ -73,17 +74,28 @@ class Recorder:
             case RunChanged():
                 await self._change(event)
                 return
-            case CodeCallStarted(container_id=container_id):
-                await self._note_container(container_id)
-            case CodeCallFinished(item=item):
-                await self._note_container(item.container_id)
-                await self._store.runs.add_output(self.run.id, item)
-            case MessageFinished() | ReasoningFinished() | FunctionCallFinished():
+            case (
+                CodeCallFinished()
+                | MessageFinished()
+                | ReasoningFinished()
+                | FunctionCallFinished()
+            ):
                 await self._store.runs.add_output(self.run.id, event.item)
             case _:
                 pass  # more of an item: the event itself is the only record
-        self.open_item.add(event)
+        self.fold(event)
         await self._feed.append(self.run.id, event)
+
+    def fold(self, event: Event) -> None:
+        """Take account of an event that is recorded already, or about to be."""
+        self.open_item.add(event)
+        match event:
+            case CodeCallStarted(container_id=container_id):
+                self.run = replace(self.run, container_id=container_id)
+            case CodeCallFinished(item=item):
+                self.run = replace(self.run, container_id=item.container_id)
+            case _:
+                pass  # the run's row is as it was
 
     async def _change(self, event: RunChanged) -> None:
         status = event.status
@@ -99,11 +111,6 @@ class Recorder:
 
         await self._feed.append(run.id, event, settle=settle)
         self.run = run
-
-    async def _note_container(self, container_id: str) -> None:
-        if self.run.container_id != container_id:
-            await self._store.runs.update(self.run.id, container_id=container_id)
-            self.run = replace(self.run, container_id=container_id)
 
 
 def changed(run: Run, event: RunChanged) -> Run:
@@ -123,6 +130,7 @@ async def write_end(store: Store, run: Run) -> None:
     await store.runs.update(
         run.id,
         status=run.status,
+        container_id=run.container_id,
         completed_at=run.completed_at,
         usage=run.usage,
         error=run.error,

@@ -53,15 +53,15 @@ async def _recover(run: Run, store: Store, feed: Feed, clock: Clock) -> None:
     recorder = Recorder(run, store=store, feed=feed)
     last: Event | None = None
     async for _, event in feed.follow(run.id):  # nobody writes it yet, so this ends
-        recorder.open_item.add(event)
+        recorder.fold(event)
         last = event
     if isinstance(last, RunChanged) and is_terminal(last):
-        await write_end(store, changed(run, last))
+        await write_end(store, changed(recorder.run, last))
         return
     await feed.begin(run.id)
     closing = await _stored_closing(recorder, store)
     if closing is not None:
-        recorder.open_item.add(closing)
+        recorder.fold(closing)
         await feed.append(run.id, closing)
     await recorder.end("failed", clock.now(), usage=None, error=STOPPED)
     await feed.flush(run.id)

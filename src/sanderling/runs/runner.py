@@ -84,13 +84,18 @@ class Runner:
             status="in_progress",
             created_at=self._clock.now(),
         )
+        # A run that is recorded is worked on, even if the client leaves at this very moment.
+        await asyncio.shield(self._begin(run, briefing))
+        return run
+
+    async def _begin(self, run: Run, briefing: Briefing) -> None:
+        request = run.request
         await self._store.runs.insert(run, request.input)
-        await self._feed.begin(run.id)
+        await self._feed.begin(run.id, is_new=True)
         work = self._work[run.id] = _Work(Recorder(run, store=self._store, feed=self._feed))
         work.task = asyncio.create_task(self._carry_out(work, briefing))
         work.task.add_done_callback(lambda _: self._work.pop(run.id, None))
         logs.info("run.started", run_id=run.id, dialect=request.dialect, model=request.model)
-        return run
 
     async def follow(self, run_id: str, after: int = -1) -> AsyncIterator[tuple[int, Event]]:
         """
@@ -154,8 +159,12 @@ class Runner:
         return await self._store.runs.forget_unstored(self._clock.now() - UNSTORED_KEPT_S)
 
     async def close(self) -> None:
-        """End every run at work as failed, so that every open stream gets its last event."""
+        """
+        End every run at work as failed, so that every open stream gets its last event, then close
+        the feed. Nothing may be started any more.
+        """
         await asyncio.gather(*(self._stop(run_id, "failed") for run_id in list(self._work)))
+        await self._feed.close()
 
     async def _stop(self, run_id: str, ending: RunStatus) -> None:
         work = self._work.get(run_id)

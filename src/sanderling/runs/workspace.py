@@ -41,6 +41,7 @@ class Workspace:
         self._organization_id = organization_id
         self._tool = tool
         self._container_id = container_id
+        self._opened: Container | None = None
         self._mounts = {mount.file_id: mount.name for mount in mounts}
         self._outstanding = {mount.file_id for mount in mounts if not mount.is_done}
         self._timeout_s = timeout_s
@@ -65,6 +66,7 @@ class Workspace:
                 await self._mount(container.id, file_id, name)
                 self._outstanding.discard(file_id)
         self._containers.prepare(container)
+        self._opened = container
         return container
 
     async def _find(self) -> Container:
@@ -97,22 +99,22 @@ class Workspace:
             NotFound, Expired: the explicit container is gone.
             SandboxError: nothing could be run.
         """
+        container = self._opened or await self.open()
         try:
-            async for happening in self._execute_once(code, execution_id):
+            async for happening in self._execute_in(container, code, execution_id):
                 yield happening
         except (Expired, NotFound):
             # It went between `open` and now, so nothing was run. The second time is final.
-            async for happening in self._execute_once(code, execution_id):
+            container = await self.open()
+            async for happening in self._execute_in(container, code, execution_id):
                 yield happening
 
-    async def _execute_once(
-        self, code: str, execution_id: str
+    def _execute_in(
+        self, container: Container, code: str, execution_id: str
     ) -> AsyncIterator[ContainerHappening]:
-        container = await self.open()
-        async for happening in self._containers.execute(
+        return self._containers.execute(
             container, code, execution_id=execution_id, timeout_s=self._timeout_s
-        ):
-            yield happening
+        )
 
     async def interrupt(self, execution_id: str) -> None:
         """Interrupt the run's execution; nothing to do if it is over or its container is gone."""

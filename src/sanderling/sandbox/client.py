@@ -85,8 +85,9 @@ class HostClient:
                 async for chunk in data:
                     if answer.done():
                         break
-                    if chunk:
-                        await wire.send(writer, {}, chunk)
+                    for start in range(0, len(chunk), wire.BODY_BYTES_MAX):
+                        piece = chunk[start : start + wire.BODY_BYTES_MAX]
+                        await wire.send(writer, {}, piece)
                 else:
                     await wire.send(writer, {"end": True})
                 return _checked(await answer).integer("bytes")

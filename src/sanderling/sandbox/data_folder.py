@@ -105,8 +105,9 @@ class DataFolder:
         is long past and nothing is waited for.
         """
         newest = max((identity[3] for identity in self._seen.files.values()), default=0)
-        while 0 <= newest - time.clock_gettime_ns(_CLOCK_REALTIME_COARSE) <= _TICK_NS_MAX:
-            await asyncio.sleep(0.001)  # noqa: ASYNC110 - a tick has no event to wait for
+
+        while 0 <= newest - time.clock_gettime_ns(_CLOCK_REALTIME_COARSE) <= _TICK_NS_MAX:  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
 
     def close(self) -> None:
         """Let go of the folder, when its last reader is done. New calls raise NotFound."""

@@ -42,7 +42,14 @@ _DISK_BYTES = 64 << 20
 _GIB = 1 << 30
 
 _NR_FSOPEN = 430
+# What may forbid user namespaces: name, the values that do, and one that does not.
+_SETTINGS: tuple[tuple[str, Callable[[int], bool], int], ...] = (
+    ("kernel.apparmor_restrict_unprivileged_userns", bool, 0),  # Ubuntu, from 23.10 on
+    ("kernel.unprivileged_userns_clone", lambda value: value == 0, 1),  # Debian's own
+    ("user.max_user_namespaces", lambda value: value == 0, 15000),  # RHEL, hardened machines
+)
 _SECCOMP_ACTIONS = Path("/proc/sys/kernel/seccomp/actions_avail")
+_SHARED_MEMORY = "/dev/shm"  # noqa: S108 - it is looked at, not used
 _SYSCTL_FILE = "/etc/sysctl.d/60-sanderling.conf"
 
 
@@ -191,13 +198,9 @@ def _user_namespaces(refusal: str | None) -> Finding:
 
 def _namespaces_remedy(sysctl: Path = Path("/proc/sys")) -> str:
     """The one setting that stands in the way, as far as the machine tells."""
-    for name, is_wrong, value in (
-        ("kernel.apparmor_restrict_unprivileged_userns", lambda v: v != 0, 0),  # Ubuntu 23.10 on
-        ("kernel.unprivileged_userns_clone", lambda v: v == 0, 1),  # Debian's own
-        ("user.max_user_namespaces", lambda v: v == 0, 15000),  # some RHEL and hardened machines
-    ):
+    for name, is_in_the_way, value in _SETTINGS:
         with contextlib.suppress(OSError, ValueError):
-            if is_wrong(int((sysctl / name.replace(".", "/")).read_text())):
+            if is_in_the_way(int((sysctl / name.replace(".", "/")).read_text())):
                 return f"echo {name}={value} | sudo tee -a {_SYSCTL_FILE} && sudo sysctl --system"
     return (
         "In a container, allow it to make namespaces: docker run --security-opt "
@@ -294,17 +297,18 @@ def _memory() -> Finding:
 
 def _shared_memory() -> Finding:
     """Boxes have a /dev/shm of their own; libraries of the server may want the machine's."""
-    if os.access("/dev/shm", os.W_OK):  # noqa: S108 - it is looked at, not used
-        return Finding("shared memory", True, "/dev/shm")
-    remedy = "sudo mount -t tmpfs -o nosuid,nodev,mode=1777 tmpfs /dev/shm"
-    return Finding("shared memory", None, "/dev/shm is missing or cannot be written to", remedy)
+    if os.access(_SHARED_MEMORY, os.W_OK):
+        return Finding("shared memory", True, _SHARED_MEMORY)
+    remedy = f"sudo mount -t tmpfs -o nosuid,nodev,mode=1777 tmpfs {_SHARED_MEMORY}"
+    return Finding("shared memory", None, f"{_SHARED_MEMORY} cannot be written to", remedy)
 
 
 def _environment(env: Path | None) -> Finding:
     try:
         found = find_environment(env)
     except SanderlingError as error:
-        return Finding("guest environment", False, error.message, "sanderling setup")
+        remedy = "sanderling setup" if env is None else f"sanderling setup --env {env}"
+        return Finding("guest environment", False, error.message, remedy)
     if not os.access(found.python, os.X_OK):
         detail = f"{found.python} cannot be run by this user"
         return Finding("guest environment", False, detail, f"chmod -R a+rX {found.path}")

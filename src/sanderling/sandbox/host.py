@@ -75,8 +75,8 @@ async def _serve(
     await sandbox.open()
     try:
         await server.open(socket_path)
-        launcher.tell({"ready": True, "pid": os.getpid()})
         logs.info("host.ready", pid=os.getpid())
+        launcher.tell({"ready": True, "pid": os.getpid()})
         await server.is_told_to_end.wait()
         logs.info("host.stopping")
     finally:

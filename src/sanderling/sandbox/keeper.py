@@ -252,8 +252,10 @@ class Keeper:
                 notices.append("The Python process ended while the code was running.")
             case "interrupted" if ended.status == "died":
                 notices.append("The code was interrupted.")
-            case _ if ended.is_out_of_memory:
-                notices.append(f"A process needed more than the {limit} of memory and was stopped.")
+            case _:
+                pass
+        if ended.is_out_of_memory and status != "out_of_memory":
+            notices.append(f"A process needed more than the {limit} of memory and was stopped.")
         if ended.dropped_bytes:
             notices.append(
                 f"The output was too long: {ended.dropped_bytes:,} bytes of it were left out."

@@ -79,6 +79,8 @@ class Database:
             readers = _engine(url, busy_timeout_s, connections=_READERS, begin="BEGIN")
         database = cls(writers, readers)
         try:
+            if readers is not writers:
+                await asyncio.to_thread(_try_out, writers, busy_timeout_s)
             await migrations.upgrade(writers)
         except (DBAPIError, sqlite3.Error, CommandError) as error:
             await database.close()
@@ -211,6 +213,29 @@ def _engine(url: URL, busy_timeout_s: float, *, connections: int, begin: str) ->
         connection.connection.dbapi_connection.run_async(lambda driver: driver.execute(begin))
 
     return engine
+
+
+def _try_out(engine: AsyncEngine, busy_timeout_s: float) -> None:
+    """
+    Open and lock the file once with plain sqlite3; raise its error when that fails.
+
+    A connection of aiosqlite that fails at once is closed by nobody one could wait for, and its
+    thread then answers an event loop that may be gone: a traceback beside our own message.
+    """
+    (filename, *_), options = engine.dialect.create_connect_args(engine.url)
+    connection = sqlite3.connect(
+        filename,
+        timeout=busy_timeout_s,
+        isolation_level=None,
+        uri=bool(options.get("uri", False)),
+    )
+    try:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("SELECT count(*) FROM sqlite_master")
+        connection.execute("ROLLBACK")
+    finally:
+        connection.close()
 
 
 def _to_json(value: object) -> str:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import re
 
-from sanderling.models.offline import documents, lists, mathematics, money, pictures, tables
+from sanderling.models.offline import documents, lists, mathematics, money, pictures
 from sanderling.models.offline.conversation import Conversation
 from sanderling.models.offline.plan import Plan, tell_output
-from sanderling.models.offline.table_code import TABLE_KINDS
+from sanderling.models.offline.tables import rules as tables
+from sanderling.models.offline.tables.reading import TABLE_KINDS
+from sanderling.models.offline.tables.table import Table
 
 # Run when a question is about a file and none was named: containers may hold files already.
 LIST_FILES = """\
 import os
 
-print("files:", ", ".join(sorted(os.listdir("/mnt/data"))) or "none")
+names = sorted(os.listdir("/mnt/data"))
+print(f"files: {', '.join(names)}" if names else "There are no files.")
 """
 
 _FENCED = re.compile(r"```(?:python|py)?[^\n`]*\n(.*?)(?:\n```|\Z)", re.DOTALL)
@@ -24,8 +27,12 @@ _RUN = re.compile(
 _RUN_QUOTED = re.compile(r"\b(?:run|execute|evaluate)\b[^`]*`([^`]+)`", re.IGNORECASE)
 _FILE_WORDS = re.compile(
     r"\b(?:file|csv|excel|spreadsheet|table|column|rows?|dataset|data|pdf|image|picture|photo|chart|"
-    r"plot|graph|sales|revenue|upload\w*|attach\w*|document|month)\b|\.\w{3,4}\b",
+    r"crop|rotate|resize|blur|gr[ae]yscale|contrast|brightness|plot|graph|sales|revenue|upload\w*|attach\w*|document|month)\b|\.\w{3,4}\b",
     re.IGNORECASE,
+)
+# A question that only says what should be otherwise: `Now as a pie chart`.
+_REFERS = re.compile(
+    r"^\W*(?:now|again|instead|same|and)\b(?!.*\bby\b)|\b(?:instead|the same)\b", re.IGNORECASE
 )
 _TARGET = re.compile(
     r"\b(?:as|to|named|called|into|name)\s+(?:the\s+)?(?:file\s+)?[`\"'“]?(?:/mnt/data/)?([\w\-]+\.\w{2,5})\b",
@@ -108,7 +115,11 @@ def _target(question: str) -> str | None:
 
 
 def _about_files(conversation: Conversation, files: list[str]) -> Plan | None:
-    for question in (conversation.question, _with_earlier(conversation)):
+    combined = _with_earlier(conversation)
+    questions = [conversation.question, combined]
+    if _REFERS.search(conversation.question):
+        questions.reverse()
+    for question in questions:
         for name in files if question else ():
             if (plan := _about_file(question, name)) is not None:
                 return plan
@@ -132,11 +143,11 @@ def _about_file(question: str, name: str) -> Plan | None:
         return pictures.about_picture(question, name, target)
     if kind == "json" and re.search(r"averag|\bmean\b|\bsum\b", question, re.IGNORECASE):
         if re.search(r"\b(?:by|per)\b", question):
-            return tables.about_table(question, tables.Table(name, target))
+            return tables.about_table(question, Table(name, target))
         source = f'json.loads(open({f"/mnt/data/{name}"!r}, encoding="utf-8").read())'
         return lists.json_numbers(source, question)
     if kind in TABLE_KINDS - {"txt"}:
-        return tables.about_table(question, tables.Table(name, target))
+        return tables.about_table(question, Table(name, target))
     return None
 
 
@@ -145,5 +156,5 @@ def _looked_at(name: str, question: str) -> Plan:
     if kind in pictures.IMAGE_KINDS:
         return pictures.measured(name)
     if kind in TABLE_KINDS - {"txt"}:
-        return tables.described(tables.Table(name, None))
+        return tables.described(Table(name, None))
     return documents.about_document(question, name, _target(question))

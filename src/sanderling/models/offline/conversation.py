@@ -53,6 +53,7 @@ def read(messages: Sequence[Mapping[str, Any]]) -> Conversation:
     questions: list[str] = []
     given: list[str] = []
     made: list[str] = []
+    made_now: list[str] = []
     attempts: list[Attempt] = []
     answers: list[tuple[str, str]] = []
     calls: dict[str, tuple[str, str]] = {}
@@ -65,7 +66,9 @@ def read(messages: Sequence[Mapping[str, Any]]) -> Conversation:
             case "user":
                 given += _named_files(text)
                 questions.append(_BRACKET_LINE.sub("", _FILES_LINE.sub("", text)).strip())
-                attempts, answers, must_answer = [], [], False
+                # What the present question makes is no input to it, or its rule would change.
+                made += made_now
+                made_now, attempts, answers, must_answer = [], [], [], False
             case "system" | "developer":
                 given += [name for line in _FILES_LINE.findall(text) for name in _split(line)]
             case "assistant":
@@ -76,7 +79,7 @@ def read(messages: Sequence[Mapping[str, Any]]) -> Conversation:
                 if name == CODE_TOOL_NAME:
                     shown = Shown(text)
                     attempts.append(Attempt(arguments, shown))
-                    made += [path.rsplit("/", 1)[-1] for path in shown.files]
+                    made_now += [path.rsplit("/", 1)[-1] for path in shown.files]
                     given += [name for line in _LISTED.findall(text) for name in _split(line)]
                 else:
                     answers.append((name, text))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import json
+import math
 import re
 from typing import Any
 
@@ -19,6 +20,11 @@ _TOKEN = re.compile(
 FUNCTIONS = frozenset(
     {"sqrt", "cbrt", "sin", "cos", "tan", "asin", "acos", "atan", "exp", "log", "ln", "abs"}
     | {"factorial", "pi"}
+)
+# A function before a bare value: `sqrt 16`.
+_BARE_ARGUMENT = re.compile(
+    rf"\b({'|'.join(sorted(FUNCTIONS - {'pi'}, key=len, reverse=True))})"
+    r"\s*(?!\()(\d+(?:\.\d+)?|[a-z]\b|pi\b)"
 )
 _SIGNS = {
     "×": "*",
@@ -51,6 +57,8 @@ _FENCE = re.compile(r"```.*?```", re.DOTALL)
 def formulas(text: str) -> list[list[str]]:
     """Return the runs of tokens in `text` that may be formulas, trimmed, in order."""
     text = _DATE.sub(" ; ", _FENCE.sub(" ; ", text)).replace("`", " ; ").replace("$", "")
+    text = re.sub(r"(?<=\w)['’]\w+", " ; ", text)  # what's, it's
+    text = re.sub(r"(?<=\d)\s+x\s+(?=\d)", " * ", text)
     for sign, plain in _SIGNS.items():
         text = text.replace(sign, plain)
     for pattern, plain in _WORDS:
@@ -59,13 +67,13 @@ def formulas(text: str) -> list[list[str]]:
     for match in _TOKEN.finditer(text):
         token = match[0]
         if match["number"]:
-            runs[-1].append(token.replace(",", ""))
+            runs[-1].append(re.sub(r"^0+(?=\d)", "", token.replace(",", "")))
         elif match["sign"] or _is_name(match["name"]):
             runs[-1].append("**" if token == "^" else "=" if token == "==" else _lower(token))
         else:
             runs.append([])
     trimmed = (_trim(run) for run in runs)
-    return [run for run in trimmed if run]
+    return [run for run in trimmed if run and _is_formula(run)]
 
 
 def variables(run: list[str]) -> list[str]:
@@ -98,12 +106,14 @@ def to_python(run: list[str], *, exact: bool = False) -> str:
 def as_written(run: list[str]) -> str:
     """Return a formula as people write it."""
     text = "".join(f" {t} " if t in {"+", "-", "*", "/", "="} else t for t in run)
-    return text.replace("**", "^").strip()
+    return _BARE_ARGUMENT.sub(r"\1(\2)", text.replace("**", "^")).strip()
 
 
 def numbers(text: str) -> list[float]:
     """Return all numbers in `text`, thousands separators understood."""
-    return [float(n.replace(",", "")) for n in re.findall(rf"(?<![\w.])-?(?:{_NUMBER})", text)]
+    found = re.findall(rf"(?<![\w.])-?(?:{_NUMBER})", text)
+    values = (float(number.replace(",", "")) for number in found)
+    return [value for value in values if math.isfinite(value)]
 
 
 def literal_list(text: str) -> list[Any] | None:
@@ -139,6 +149,17 @@ def inline_json(text: str) -> str | None:
         if is_data and end - match.start() > len(best):
             best = text[match.start() : end]
     return best or None
+
+
+def _is_formula(run: list[str]) -> bool:
+    """Return whether each side of the run can be written as Python."""
+    sides = " ".join("\0" if token == "=" else token for token in run).split("\0")
+    try:
+        for side in sides:
+            ast.parse(to_python(side.split()) or "0", mode="eval")
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    return True
 
 
 def _is_name(name: str | None) -> bool:
@@ -180,11 +201,8 @@ def _is_value_start(token: str) -> bool:
 def _spaced(token: str, source: str) -> str:
     if token in {"+", "-"} and source.strip() and source.strip()[-1] not in "(*/+-=":
         return f" {token} "
-    # A function before a bare value: `sqrt 16`.
     return token
 
 
 def _without_factorial_signs(source: str) -> str:
-    source = re.sub(r"(\d+)!", r"factorial(\1)", source)
-    names = "|".join(sorted(FUNCTIONS - {"pi"}, key=len, reverse=True))
-    return re.sub(rf"\b({names})\s*(?!\()(\d+(?:\.\d+)?|[a-z]\b|pi\b)", r"\1(\2)", source)
+    return _BARE_ARGUMENT.sub(r"\1(\2)", re.sub(r"(\d+)!", r"factorial(\1)", source))

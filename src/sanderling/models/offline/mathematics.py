@@ -72,8 +72,8 @@ solutions = sympy.solve([left - right for left, right in sides], unknowns, dict=
 for solution in solutions:
     shown = []
     for name, value in solution.items():
-        about = "" if value.is_Integer else f" (about {sympy.N(value, 8)})"
-        shown.append(f"{name} = {value}{about}")
+        about = f"{float(value):.8g}" if value.is_real else sympy.N(value, 8)
+        shown.append(f"{name} = {value}" + ("" if value.is_Integer else f" (about {about})"))
     print(", ".join(shown))
 
 # Put each solution back into the equations.
@@ -128,7 +128,9 @@ _STEPS: list[tuple[str, str, str]] = [
     (r"\bnegate\b", "negated", "-({0})"),
     (r"\bround\b", "rounded", "round({0})"),
 ]
-_SENTENCE = re.compile(r"(?:[.;!?](?=\s|$)|\n|,?\s+(?:and\s+)?then\b|,\s*and\b)", re.IGNORECASE)
+_SENTENCE = re.compile(
+    r"(?:(?:[.;?]|(?<!\d)!)(?=\s|$)|\n|,?\s+(?:and\s+)?then\b|,\s*and\b)", re.IGNORECASE
+)
 
 
 def arithmetic(question: str) -> Plan | None:
@@ -158,11 +160,16 @@ def continuation(question: str) -> Plan | None:
     lines = []
     before = "result"
     for number, (named, source) in enumerate(found, 1):
-        lines.append(
-            _line(f"step_{number}", f"{named} of {before.replace('_', ' ')}", source.format(before))
-        )
+        lines.append(_line(f"step_{number}", _named_step(named, before), source.format(before)))
         before = f"step_{number}"
     return _chain(lines, before)
+
+
+def _named_step(named: str, of: str) -> str:
+    """Return `square root of step 1`, or `step 1 plus 2`."""
+    value = of.replace("_", " ")
+    is_noun = named.startswith(("square", "cube", "natural", "absolute"))
+    return f"{named} of {value}" if is_noun else f"{value} {named}"
 
 
 def _chain(lines: list[str], result: str) -> Plan:

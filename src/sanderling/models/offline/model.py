@@ -130,22 +130,26 @@ def _progress(conversation: Conversation) -> tuple[Plan | None, Shown | None]:
     for attempt in conversation.attempts:
         if attempt.code == LIST_FILES:
             if plan is None or plan.code == LIST_FILES:
-                return (None, attempt.shown) if plan is None else (None, None)
+                return plan, attempt.shown
             continue
-        error = attempt.shown.error
-        again = plan.otherwise if plan is not None and error is not None else None
+        again = plan.otherwise if plan is not None and attempt.shown.error is not None else None
         if again is None or again.code == attempt.code:
             return plan, attempt.shown
         plan = again
+    if conversation.must_answer and conversation.attempts:
+        return plan, conversation.attempts[-1].shown
     return plan, None
 
 
 def _tell(plan: Plan | None, shown: Shown) -> str:
     if shown.error is not None:
-        return join(f"The code did not work: {shown.error}", "I know no other way to do it.")
-    if plan is None:
-        names = shown.facts.get("files", "none")
-        return join(f"Files in /mnt/data: {names}.", ABILITIES)
+        before = shown.text.split("Traceback (most recent call last)")[0].strip()
+        printed = f"```\n{before}\n```" if before and before != shown.error else ""
+        return join(printed, f"The code stopped with an error: {shown.error}")
+    if plan is None or plan.code == LIST_FILES:
+        names = shown.facts.get("files")
+        found = f"The files in /mnt/data: {names}." if names else "There are no files in /mnt/data."
+        return join(found, ABILITIES)
     try:
         return plan.explain(shown)
     except (KeyError, StopIteration):

@@ -11,6 +11,10 @@ _AMOUNT = (
     r"(?:[$€£]\s?(\d[\d,]*(?:\.\d+)?)|(\d[\d,]*(?:\.\d+)?)\s?(?:dollars|euros|pounds|usd|eur))"
 )
 _SCALE = {"k": 1e3, "thousand": 1e3, "million": 1e6, "m": 1e6}
+_MONEY_WORDS = re.compile(
+    r"\b(?:(?P<spent>costs?|spent|spend|invest\w*|expenses?|paid|budget)"
+    r"|(?P<back>revenues?|return(?:s|ed)?|sales|income|earned|sold|proceeds|gain\w*|brought))\b"
+)
 _PER_YEAR = {
     "annual": 1,
     "year": 1,
@@ -39,6 +43,7 @@ def interest(question: str) -> Plan | None:
         years=_plain(float(years[1])),
         times=_times_per_year(text),
     ).replace("'", "")
+    kind = "simple" if simple else "compound"
     sign = next((s for s in "$€£" if s in question), "")
 
     def explain(shown: Shown) -> str:
@@ -46,7 +51,7 @@ def interest(question: str) -> Plan | None:
         return join(
             f"{sign}{facts['principal']} at {rate[1]}% for {years[1]} years grows to "
             f"**{sign}{facts['final amount']}**.",
-            f"Of that, {sign}{facts['interest']} is {'simple' if simple else 'compound'} interest.",
+            f"Of that, **{sign}{facts['interest']}** is {kind} interest.",
         )
 
     return Plan(code, explain)
@@ -80,8 +85,7 @@ def return_on_investment(question: str) -> Plan | None:
     text = question.lower()
     if not re.search(r"\broi\b|return on investment", text):
         return None
-    spent = _figure(text, r"cost|spent|spend|invest\w*|expense|paid|budget")
-    back = _figure(text, r"revenue|return\w*|sales|income|earned|sold|proceeds|gain\w*|brought")
+    spent, back = _figures(text)
     figures = _amounts(text) or numbers(text)
     if spent is None and back is None and len(figures) == 2:
         spent, back = figures
@@ -121,9 +125,20 @@ def _amounts(text: str) -> list[float]:
     return found
 
 
-def _figure(text: str, words: str) -> float | None:
-    match = re.search(rf"\b(?:{words})\b\D{{0,20}}?(\d[\d,]*(?:\.\d+)?)", text)
-    return float(match[1].replace(",", "")) if match else None
+def _figures(text: str) -> tuple[float | None, float | None]:
+    """Return what was spent and what came back: each number belongs to the last word before it."""
+    spent: float | None = None
+    back: float | None = None
+    for match in re.finditer(r"\d[\d,]*(?:\.\d+)?", text):
+        words = list(_MONEY_WORDS.finditer(text, max(0, match.start() - 40), match.start()))
+        if not words:
+            continue
+        value = float(match[0].rstrip(",").replace(",", ""))
+        if words[-1]["spent"] and spent is None:
+            spent = value
+        elif words[-1]["back"] and back is None:
+            back = value
+    return spent, back
 
 
 def _times_per_year(text: str) -> int:

@@ -97,14 +97,15 @@ def _changes(text: str) -> list[tuple[str, str]]:
     found = []
     for pattern, change in _CHANGES:
         for match in re.finditer(pattern, text, re.IGNORECASE):
-            words = re.split(r"[.;,]\s|\bthen\b|\band\b", text[match.start() :])[0]
+            words = re.split(
+                r"[.;]\s|,\s*(?!\s*\d)|\bthen\b|\band\b(?!\s*\d)", text[match.start() :]
+            )[0]
             found.append((match.start(), change(words)))
             break
     return [change for _, change in sorted(found, key=lambda pair: pair[0])]
 
 
 def _crop(words: str) -> tuple[str, str]:
-    # The box is four numbers; commas end the words, so it is looked for with its brackets too.
     numbers = [int(n) for n in re.findall(r"\d+", words)]
     if len(numbers) == 4:
         return f"Crop to the box {tuple(numbers)}", f"image = image.crop({tuple(numbers)})"

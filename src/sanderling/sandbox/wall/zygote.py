@@ -129,6 +129,8 @@ def _warm_up(plan: Plan, covered: dict[str, str]) -> dict[str, Any]:
         MPLBACKEND="agg",
         MPLCONFIGDIR=mpl_config,
         PYTHONUNBUFFERED="1",
+        # joblib counts cores in /sys, which is not here, and would warn in every cell that asks.
+        LOKY_MAX_CPU_COUNT=str(os.cpu_count() or 1),
         **dict.fromkeys(_ONE_THREAD, "1"),
     )
     mounts.mount_scratch(covered)
