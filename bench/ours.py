@@ -140,7 +140,7 @@ class Boxes:
         return Samples("/s", [count / samples.values[0] * 1000])
 
     async def idle_memory(self, count: int) -> Samples:
-        """Private memory (unique set size) of idle boxes, libraries loaded; page tables excluded."""
+        """Private memory (unique set size) of idle boxes with the libraries loaded."""
         boxes = [await self._spawner.spawn() for _ in range(count)]
         samples = Samples("MiB", [private_mib(box.pid) for box in boxes])
         for box in boxes:

@@ -122,7 +122,8 @@ class MemoryServer:
 
     async def stop(self) -> None:
         """Stop taking requests and close every part."""
-        assert self._server is not None and self._task is not None
+        assert self._server is not None
+        assert self._task is not None
         self._server.should_exit = True
         await self._task
 
@@ -151,7 +152,7 @@ def real_server(data: Path, env: Path, model_url: str, *arguments: str) -> Itera
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as server:
-        assert server.stdout is not None and server.stderr is not None
+        assert server.stdout is not None
         complaints: list[str] = []
         reader = threading.Thread(target=lambda: complaints.extend(server.stderr or ()))
         reader.start()

@@ -37,7 +37,7 @@ def test_container_file_lives_its_whole_life(client: OpenAI):
     file = files.create(container.id, file=("sales.csv", b"a,b\n"))
 
     assert (file.path, file.bytes, file.source) == ("/mnt/data/sales.csv", 4, "user")
-    assert files.retrieve(file.id, container_id=container.id) == file.model_copy()
+    assert files.retrieve(file.id, container_id=container.id).to_dict() == file.to_dict()
     assert files.content.retrieve(file.id, container_id=container.id).read() == b"a,b\n"
     assert [f.id for f in files.list(container.id)] == [file.id]
     files.delete(file.id, container_id=container.id)

@@ -33,9 +33,11 @@ def connect(base_url: str, key: str) -> OpenAI:
 
 
 def test_wrong_key_raises_authentication_error(locked_server: str):
-    with connect(locked_server, "sk-not-a-key-of-ours") as client:
-        with pytest.raises(openai.AuthenticationError) as caught:
-            client.models.list()
+    with (
+        connect(locked_server, "sk-not-a-key-of-ours") as client,
+        pytest.raises(openai.AuthenticationError) as caught,
+    ):
+        client.models.list()
 
     assert caught.value.body == {
         "message": "Incorrect API key provided: sk-***ours.",

@@ -21,7 +21,7 @@ import termios
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import sanderling
 from sanderling.kernel import protocol
@@ -30,14 +30,17 @@ DEADLINE_S = 60.0
 NONCE = "{:032x}"
 
 _START = """
-import sys
+import os, sys
 root, socket_fd, out_fd, err_fd, data_folder, *names = sys.argv[1:]
+for place, fd in enumerate((socket_fd, out_fd, err_fd), start=3):
+    os.dup2(int(fd), place, inheritable=False)
+os.closerange(6, 64)
 sys.path.insert(0, root)
 from sanderling.kernel import main, preload
 sys.path.remove(root)
 if names:
     preload.preload(names)
-main.serve(int(socket_fd), int(out_fd), int(err_fd), data_folder=data_folder)
+main.serve(data_folder=data_folder)
 """
 
 Shown = tuple[Any, ...]
@@ -60,7 +63,11 @@ class KernelProcess:
         self._pipes = {out_read: "stdout", err_read: "stderr"}
         for pipe in self._pipes:
             os.set_blocking(pipe, False)
-        fds = (theirs.fileno(), out_read, err_read)
+        # High numbers, so that none is in the way of the places where the kernel expects them.
+        fds = [
+            fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 32)
+            for fd in (theirs.fileno(), out_read, err_read)
+        ]
         root = str(Path(sanderling.__file__).parents[1])
         self.process = subprocess.Popen(
             [str(python), "-I", "-c", _START, root, *map(str, fds), str(folder), *preload],
@@ -79,8 +86,8 @@ class KernelProcess:
             },
         )
         theirs.close()
-        os.close(out_write)
-        os.close(err_write)
+        for fd in (*fds, out_write, err_write):
+            os.close(fd)
         self._decoders = {
             stream: codecs.getincrementaldecoder("utf-8")("replace")
             for stream in self._pipes.values()
@@ -92,7 +99,7 @@ class KernelProcess:
             self.kill()
             raise
 
-    def __enter__(self) -> KernelProcess:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

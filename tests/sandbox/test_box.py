@@ -190,9 +190,9 @@ async def test_a_kernel_that_ends_itself_is_dead_and_its_box_can_be_used_again(
     "code",
     [
         "import os; os.write(3, b'nonsense')",
-        "import os; os.write(3, b'{\"op\": \"done\"}\\n')",
+        'import os; os.write(3, b\'{"op": "done"}\\n\')',
         "import os; os.write(3, b'[' * 60000 + b'\\n')",
-        "import os; os.write(3, b'{\"op\":\"image\",\"nonce\":1}\\n')",
+        'import os; os.write(3, b\'{"op":"image","nonce":1}\\n\')',
         "import os; os.close(3)",
         "import socket; socket.socket(fileno=3).shutdown(2)",
     ],
@@ -215,7 +215,7 @@ async def test_a_forged_message_of_another_cell_is_dropped(box: Box) -> None:
     shown = await run(
         box,
         "import os\n"
-        "header = b'{\"op\":\"result\",\"nonce\":\"' + b'0' * 32 + b'\"}\\n'\n"
+        'header = b\'{"op":"result","nonce":"\' + b\'0\' * 32 + b\'"}\\n\'\n'
         "os.write(3, header + b'forged')\n"
         "print('true')",
     )

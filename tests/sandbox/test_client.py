@@ -178,15 +178,16 @@ async def test_a_path_elsewhere_is_refused(stage: Stage, path: str):
 
 async def test_a_source_that_fails_leaves_no_file_and_a_working_box(stage: Stage):
     await stage.sandbox.create("cntr_a", LIMITS)
+    files = stage.local._keepers["cntr_a"].files
 
     async def broken() -> AsyncIterator[bytes]:
         yield b"half"
+        await until(lambda: files._users == 1)
         raise RuntimeError("the upload broke off")
 
     with pytest.raises(RuntimeError, match="broke off"):
         await stage.sandbox.write_file("cntr_a", "/mnt/data/x", broken())
 
-    files = stage.local._keepers["cntr_a"].files
     await until(lambda: files._users == 0)
     assert (await stage.run("import os; os.listdir()"))[0] == Result("[]")
 

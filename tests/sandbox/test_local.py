@@ -199,7 +199,8 @@ async def test_many_boxes_at_once_each_answer_for_themselves(local: LocalSandbox
     async def one(number: int) -> Any:
         await local.create(f"cntr_{number}", LIMITS)
         stream = local.execute(f"cntr_{number}", "e", f"{number} * 2", timeout_s=DEADLINE_S)
-        return [happening async for happening in stream][0]
+        shown = [happening async for happening in stream]
+        return shown[0]
 
     shown = await asyncio.gather(*(one(number) for number in range(6)))
 

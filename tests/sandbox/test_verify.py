@@ -10,7 +10,14 @@ def test_a_process_without_a_wall_is_refused_and_every_gap_is_named() -> None:
     with pytest.raises(SpawnFailed) as refusal:
         check_wall(os.getpid(), uid=1_900_001_001)
 
-    for part in ("NoNewPrivs", "seccomp", "net namespace", "mnt namespace", "user namespace", "uid"):
+    for part in (
+        "NoNewPrivs",
+        "seccomp",
+        "net namespace",
+        "mnt namespace",
+        "user namespace",
+        "uid",
+    ):
         assert part in refusal.value.message
 
 

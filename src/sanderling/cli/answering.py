@@ -184,7 +184,7 @@ class LiveAnswer:
             case "response.code_interpreter_call_code.delta":
                 self._write(event.delta, "cyan")
             case "response.code_interpreter_call_code.done":
-                self._end_line()
+                self._end_block()
             case "response.code_interpreter_call_output.delta":
                 self._show_live(event)
             case "response.output_item.done" if event.item.type == "code_interpreter_call":
@@ -208,7 +208,7 @@ class LiveAnswer:
             if output.type == "logs" and call.id not in self._shown_live:
                 self._end_line()
                 self._write(output.logs, "dim")
-        self._end_line()
+        self._end_block()
 
     def finish(self, response: Any, saved: list[SavedFile]) -> None:
         self._end_line()
@@ -228,6 +228,10 @@ class LiveAnswer:
             self._out.print(shown, end="", style=style or None)
             self._out.file.flush()
             self._ends_line = text.endswith("\n")
+
+    def _end_block(self) -> None:
+        self._end_line()
+        self._out.print()
 
     def _end_line(self) -> None:
         if not self._ends_line:

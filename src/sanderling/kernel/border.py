@@ -4,8 +4,8 @@ The border between the kernel's code and the user's: what is true on one side on
 User code is called through `Border.cross` and nowhere else. On the far side SIGINT raises
 KeyboardInterrupt; on the near side it does nothing. What user code may leave behind that would trip
 the kernel (a trace function, a low recursion limit, another SIGINT handler, replaced builtins) is
-undone on the way back: a cell that broke `len` has broken itself only. The memory limit is a little wider on the near side, so that a cell which used up all
-of it can still be told so.
+undone on the way back: a cell that broke `len` has broken itself only. The memory limit is a little
+wider on the near side, so that a cell which used up all of it can still be told so.
 
 A KeyboardInterrupt is only ever raised in a frame called by `cross`, never in its own: so there is
 no moment, however often the host repeats the signal, at which it could escape into the kernel.

@@ -26,7 +26,17 @@ _LOGGER = logging.getLogger("sanderling")
 _BOUND: ContextVar[dict[str, Any] | None] = ContextVar("sanderling_log_fields", default=None)
 _PLAIN = re.compile(r"[\w.:/+@%-]+", re.ASCII)
 # Libraries that tell at INFO what an operator of Sanderling did not ask about.
-_CHATTY = ("alembic", "aiosqlite", "httpx", "httpx2", "httpcore", "httpcore2", "openai", "asyncio")
+_CHATTY = (
+    "alembic",
+    "aiosqlite",
+    "uvicorn",
+    "httpx",
+    "httpx2",
+    "httpcore",
+    "httpcore2",
+    "openai",
+    "asyncio",
+)
 
 
 def debug(action: str, **fields: Any) -> None:

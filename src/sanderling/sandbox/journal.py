@@ -113,11 +113,14 @@ class Journals:
         return journal
 
     def _drop_oldest(self) -> None:
+        total = sum(journal.bytes for journal in self._kept.values())
+        if len(self._kept) <= self._executions_max and total <= self._bytes_max:
+            return  # nearly always
         finished = [(key, value) for key, value in self._kept.items() if value.is_over]
         total = sum(journal.bytes for _, journal in finished)
         for execution_id, journal in finished:
             if len(self._kept) <= self._executions_max and total <= self._bytes_max:
-                return
+                break
             del self._kept[execution_id]
             self._forgotten[execution_id] = None
             total -= journal.bytes

@@ -255,9 +255,7 @@ class Spawner:
             logs_bytes_max=self._logs_bytes_max,
         )
 
-    async def _ask(
-        self, uid: int, theirs: list[int], handles: Handles | None
-    ) -> tuple[int, int]:
+    async def _ask(self, uid: int, theirs: list[int], handles: Handles | None) -> tuple[int, int]:
         """Have the zygote fork; return the machine's number of the new process and its pidfd."""
         # Shielded: an answer that nobody waited for would be taken for the next request's.
         exchange = asyncio.ensure_future(self._exchange(uid, theirs, handles))
@@ -406,7 +404,7 @@ async def _receive(control: socket.socket) -> tuple[dict[str, Any], list[int]]:
     try:
         message = json.loads(data)
         if not isinstance(message, dict):
-            raise ValueError("not an object")
+            raise ValueError("not an object")  # noqa: TRY004 - the message is wrong, not a type
     except ValueError:
         for fd in fds:
             os.close(fd)

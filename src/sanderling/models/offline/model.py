@@ -152,7 +152,7 @@ def _tell(plan: Plan | None, shown: Shown) -> str:
         return join(found, ABILITIES)
     try:
         return plan.explain(shown)
-    except (KeyError, StopIteration):
+    except (KeyError, StopIteration, ValueError):
         # The output was cut short, or is not what the code should have printed; show it as it is.
         return join("This is what the code showed:", f"```\n{shown.text.strip()}\n```", shown.links)
 

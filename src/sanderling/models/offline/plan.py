@@ -54,8 +54,10 @@ class Shown:
         for line in self.text.splitlines():
             if (head := _HEADING.match(line)) is not None:
                 is_inside = head["name"] == heading
-            elif is_inside and line.startswith("  ") and (fact := _FACT.match(line)) is not None:
-                found[fact["name"].strip()] = fact["value"].strip()
+            elif is_inside and line.startswith("  ") and ": " in line:
+                # A group's name may hold a colon; what stands below a heading does not.
+                name, _, value = line.rpartition(": ")
+                found[name.strip()] = value.strip()
             else:
                 is_inside = False
         return found

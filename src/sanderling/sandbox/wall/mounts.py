@@ -126,9 +126,7 @@ def unmount_scratch() -> None:
         linux.umount(folder)
 
 
-def mount_writable(
-    *, disk_bytes: int, inodes: int, owner: int, covered: Mapping[str, str]
-) -> None:
+def mount_writable(*, disk_bytes: int, inodes: int, owner: int, covered: Mapping[str, str]) -> None:
     """
     Mount one fresh tmpfs of `disk_bytes` and `inodes` and bind its folders into place.
 
@@ -143,7 +141,7 @@ def mount_writable(
     for name, target, mode in (
         ("data", "/mnt/data", 0o755),
         ("tmp", "/tmp", 0o1777),  # noqa: S108
-        ("shm", "/dev/shm", 0o1777),
+        ("shm", "/dev/shm", 0o1777),  # noqa: S108
         ("home", HOME, 0o700),
     ):
         os.mkdir(f"/run/{name}")

@@ -35,6 +35,6 @@ def apply() -> None:
         (resource.RLIMIT_SIGPENDING, PENDING_SIGNALS_MAX),
     ):
         hard = resource.getrlimit(limit)[1]
-        if hard != resource.RLIM_INFINITY:
-            value = min(value, hard)  # a stricter machine is welcome
-        resource.setrlimit(limit, (value, value))
+        # A stricter machine is welcome.
+        allowed = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(limit, (allowed, allowed))

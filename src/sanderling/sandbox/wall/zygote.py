@@ -72,7 +72,7 @@ def main(control_fd: int, plan_json: str) -> NoReturn:
     _become_init(control)
     try:
         facts = _warm_up(plan, covered)
-    except Exception as error:  # the process boundary: the host must learn why
+    except Exception as error:  # noqa: BLE001 - the process boundary: the host must learn why
         _tell(control, {"error": f"{type(error).__name__}: {error}", "errno": None})
         os._exit(1)
     _tell(control, facts)
@@ -99,9 +99,7 @@ def _enter_namespaces(plan: Plan, control: socket.socket) -> dict[str, str]:
         identity.enter_single_user_namespace(plan.uid, plan.gid)
         linux.unshare(linux.CLONE_NEWNS)
         covered = mounts.build_root(plan.visible)
-    linux.unshare(
-        linux.CLONE_NEWNET | linux.CLONE_NEWIPC | linux.CLONE_NEWUTS | linux.CLONE_NEWPID
-    )
+    linux.unshare(linux.CLONE_NEWNET | linux.CLONE_NEWIPC | linux.CLONE_NEWUTS | linux.CLONE_NEWPID)
     return covered
 
 
@@ -145,7 +143,7 @@ def _warm_up(plan: Plan, covered: dict[str, str]) -> dict[str, Any]:
     mounts.seal_root()
     for name in _ONE_THREAD:
         del os.environ[name]
-    atexit._clear()
+    atexit._clear()  # noqa: SLF001 - what libraries would do at exit is not for every box to do
     preload.collapse_heap()
     preload.freeze()
     version = landlock.abi()
@@ -215,7 +213,7 @@ class _Wall:
                 else:
                     self._make_place(request, host)
                 self._lock(request["uid"])
-            except Exception as error:  # the box boundary: the host must learn why
+            except Exception as error:  # noqa: BLE001 - the box boundary: as above
                 message = f"{type(error).__name__}: {error}"
                 _tell(host, {"op": "failed", "message": message})
                 os._exit(1)

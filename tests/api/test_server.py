@@ -1,0 +1,53 @@
+"""What holds for every route: faults of ours, and what of them reaches the client and the log."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from sanderling.models.scripted import ScriptedModel
+from tests.api.making import Api, memory_api
+
+
+class BrokenModel(ScriptedModel):
+    """A model with a bug of ours in it."""
+
+    async def names(self) -> list[str]:
+        raise RuntimeError("secret detail")
+
+
+async def test_fault_of_ours_is_500_tells_nothing_and_is_logged_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    async with memory_api(tmp_path, model=BrokenModel([])) as api:
+        with caplog.at_level(logging.ERROR):
+            status, error = await api.error("GET", "/v1/models")
+
+    assert (status, error["type"], error["code"]) == (500, "server_error", "server_error")
+    assert "secret" not in error["message"]
+    assert "req_" in error["message"]
+    (record,) = [r for r in caplog.records if r.levelno >= logging.ERROR]
+    assert record.getMessage() == "request.failed"
+    assert record.exc_info is not None
+
+
+async def test_server_goes_on_after_a_fault(tmp_path: Path):
+    async with memory_api(tmp_path, model=BrokenModel([])) as api:
+        await api.error("GET", "/v1/models")
+
+        assert (await api.http.get("/v1/files")).status_code == 200
+
+
+async def test_request_id_is_fresh_each_time(api: Api):
+    ids = {(await api.http.get("/v1/files")).headers["x-request-id"] for _ in range(3)}
+
+    assert len(ids) == 3
+
+
+async def test_wrong_method_says_which_are_right(api: Api):
+    reply = await api.http.request("PATCH", "/v1/files")
+
+    assert reply.status_code == 405
+    assert reply.headers["allow"]

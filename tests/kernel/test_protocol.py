@@ -1,0 +1,196 @@
+"""Frames: what is sent is what arrives, and what is malformed is refused."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sanderling.kernel import protocol
+from sanderling.kernel.protocol import Assembler, Frame, FrameError
+
+NONCE = "0123456789abcdef" * 2
+
+FROM_KERNEL: list[dict[str, Any]] = [
+    {"op": "ready", "python": "3.11.2", "pid": 1},
+    {"op": "configured"},
+    {"op": "logs", "nonce": NONCE, "stream": "stdout"},
+    {"op": "result", "nonce": NONCE},
+    {"op": "image", "nonce": NONCE, "mime": "image/png", "name": "a.png", "saved_path": None},
+    {"op": "image", "nonce": NONCE, "mime": "image/jpeg", "name": "é", "saved_path": "/mnt/data/é"},
+    {"op": "error", "nonce": NONCE, "name": "ValueError", "message": "no"},
+    {"op": "done", "nonce": NONCE, "status": "ok"},
+]
+FROM_HOST: list[dict[str, Any]] = [
+    {"op": "configure", "memory_bytes": 1 << 30, "cpu_count": None},
+    {"op": "configure", "memory_bytes": None, "cpu_count": 2},
+    {"op": "execute", "cell": 1, "nonce": NONCE},
+]
+BODIES = ("logs", "result", "image", "error", "execute")
+
+
+def feed_all(assembler: Assembler, header: dict[str, Any], body: bytes = b"") -> list[Frame | None]:
+    return [assembler.feed(message) for message in protocol.split(header, body)]
+
+
+def message(header: object, body: bytes = b"") -> bytes:
+    return json.dumps(header).encode() + b"\n" + body
+
+
+@pytest.mark.parametrize("header", FROM_KERNEL, ids=lambda h: h["op"])
+def test_every_message_of_the_kernel_arrives_as_it_was_sent(header: dict[str, Any]) -> None:
+    body = b"body\nof \xff two lines" if header["op"] in BODIES else b""
+
+    assert feed_all(Assembler(), header, body) == [Frame(header, body)]
+
+
+@pytest.mark.parametrize("header", FROM_HOST, ids=lambda h: h["op"])
+def test_every_message_of_the_host_arrives_as_it_was_sent(header: dict[str, Any]) -> None:
+    body = b"print(1)" if header["op"] in BODIES else b""
+
+    assert feed_all(Assembler(protocol.FROM_HOST), header, body) == [Frame(header, body)]
+
+
+@given(size=st.integers(0, 4 * protocol.MESSAGE_BYTES_MAX))
+@settings(max_examples=50, deadline=None)
+def test_a_value_of_any_length_is_put_together_again(size: int) -> None:
+    header = {"op": "result", "nonce": NONCE}
+    body = bytes(i % 251 for i in range(size))
+    messages = list(protocol.split(header, body))
+    assembler = Assembler()
+    frames = [assembler.feed(m) for m in messages]
+
+    assert all(len(m) <= protocol.MESSAGE_BYTES_MAX for m in messages)
+    assert frames == [None] * (len(messages) - 1) + [Frame(header, body)]
+
+
+def test_a_value_may_be_as_long_as_the_limit_and_no_longer() -> None:
+    header = {"op": "result", "nonce": NONCE}
+    frame = feed_all(Assembler(), header, bytes(protocol.VALUE_BYTES_MAX))[-1]
+
+    assert frame is not None
+    assert len(frame.body) == protocol.VALUE_BYTES_MAX
+    with pytest.raises(FrameError):
+        list(protocol.split(header, bytes(protocol.VALUE_BYTES_MAX + 1)))
+
+
+def test_a_value_that_grows_past_the_limit_is_refused() -> None:
+    assembler = Assembler()
+    part = message({"op": "result", "nonce": NONCE, "more": True}, bytes(1 << 15))
+    for _ in range(protocol.VALUE_BYTES_MAX >> 15):
+        assembler.feed(part)
+
+    with pytest.raises(FrameError):
+        assembler.feed(part)
+
+
+def test_an_unfinished_value_is_dropped_when_another_begins() -> None:
+    assembler = Assembler()
+    assembler.feed(message({"op": "result", "nonce": NONCE, "more": True}, b"lost"))
+    other = {"op": "logs", "nonce": NONCE, "stream": "stderr"}
+
+    assert assembler.feed(message(other, b"kept")) == Frame(other, b"kept")
+    assert assembler.feed(message({"op": "result", "nonce": NONCE}, b"new")) == Frame(
+        {"op": "result", "nonce": NONCE}, b"new"
+    )
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"no line end",
+        b"\n",
+        b"not json\nbody",
+        b"[]\n",
+        b'"text"\n',
+        b"{}\n",
+        b"\xff\xfe\n",
+        b"[" * 65_000 + b"\n",
+        b'{"a":' * 10_000 + b"\n",
+        b"1" * 10_000 + b"\n",
+        b'{"op":"configured"}'.decode().encode("utf-16") + b"\n",
+        message({"op": "unknown"}),
+        message({"op": ["done"]}),
+        message({"op": "configured", "extra": 1}),
+        message({"op": "configured"}, b"body"),
+        message({"op": "configured", "more": True}),
+        message({"op": "ready", "python": "3", "pid": True}),
+        message({"op": "ready", "python": "3", "pid": -1}),
+        message({"op": "ready", "python": 3, "pid": 1}),
+        message({"op": "logs", "nonce": NONCE}),
+        message({"op": "logs", "nonce": NONCE, "stream": "stdin"}),
+        message({"op": "logs", "nonce": NONCE, "stream": ["stdout"]}),
+        message({"op": "logs", "nonce": NONCE.upper(), "stream": "stdout"}),
+        message({"op": "logs", "nonce": "short", "stream": "stdout"}),
+        message({"op": "logs", "nonce": None, "stream": "stdout"}),
+        message({"op": "result", "nonce": NONCE, "more": 1}),
+        message({"op": "result", "nonce": NONCE, "more": None}),
+        message({"op": "done", "nonce": NONCE, "status": "died"}),
+        message({"op": "image", "nonce": NONCE, "mime": "text/html", "name": "", "saved_path": ""}),
+        message(
+            {
+                "op": "image",
+                "nonce": NONCE,
+                "mime": "image/png",
+                "name": "x" * 201,
+                "saved_path": None,
+            }
+        ),
+        message({"op": "image", "nonce": NONCE, "mime": "image/png", "name": "x", "saved_path": 1}),
+        message({"op": "error", "nonce": NONCE, "name": "E", "message": "x" * 8001}),
+        message({"op": "error", "nonce": NONCE, "name": "\ud800", "message": ""}),
+        message({"op": "execute", "cell": 1, "nonce": NONCE}),
+        message({"op": "result", "nonce": NONCE}, bytes(protocol.MESSAGE_BYTES_MAX)),
+    ],
+)
+def test_what_breaks_the_protocol_is_refused(data: bytes) -> None:
+    with pytest.raises(FrameError):
+        Assembler().feed(data)
+
+
+@given(data=st.binary(max_size=300))
+@settings(deadline=None)
+def test_no_bytes_raise_anything_but_a_frame_error(data: bytes) -> None:
+    try:
+        frame = Assembler().feed(data)
+    except FrameError:
+        return
+
+    assert frame is None or frame.header["op"] in protocol.FROM_KERNEL
+
+
+def test_a_good_message_after_a_bad_one_is_still_checked_as_itself() -> None:
+    assembler = Assembler()
+    good = {"op": "done", "nonce": NONCE, "status": "ok"}
+    assert assembler.feed(message(good)) == Frame(good, b"")
+    with pytest.raises(FrameError):
+        assembler.feed(message({"op": "done", "nonce": NONCE, "status": "no"}))
+
+    assert assembler.feed(message(good)) == Frame(good, b"")
+
+
+def test_an_error_header_of_the_largest_size_leaves_room() -> None:
+    # Control characters take six bytes each in JSON: nothing takes more.
+    header = {
+        "op": "error",
+        "nonce": NONCE,
+        "name": "\x01" * protocol.NAME_CHARS_MAX,
+        "message": "\x01" * protocol.ERROR_MESSAGE_CHARS_MAX,
+    }
+
+    assert feed_all(Assembler(), header, b"x" * 100_000)[-1] == Frame(header, b"x" * 100_000)
+
+
+def test_a_header_that_leaves_no_room_is_refused() -> None:
+    with pytest.raises(FrameError):
+        next(protocol.split({"op": "error", "message": "x" * protocol.MESSAGE_BYTES_MAX}))
+
+
+def test_text_is_made_clean() -> None:
+    assert protocol.clean("é\ud800\x00") == "é\\ud800\x00"
+    assert protocol.clean("abcdef", 4) == "abc…"
+    assert protocol.clean("abcd", 4) == "abcd"
