@@ -263,8 +263,10 @@ PROBES = [
         r"((EACCES|EROFS|EPERM|ENOENT) ?){6}",
     ),
     Probe(
-        "what triggers the machine is the null device",
-        "report(os.stat('/proc/sysrq-trigger').st_rdev == os.stat('/dev/null').st_rdev)",
+        "what triggers or shows the machine is the null device",
+        "null = os.stat('/dev/null').st_rdev\n"
+        "names = [n for n in ('sysrq-trigger', 'kcore', 'kmsg', 'keys', 'timer_list') if os.path.exists('/proc/' + n)]\n"
+        "report(all(os.stat('/proc/' + n).st_rdev == null for n in names))",
         "True",
     ),
     Probe(

@@ -11,6 +11,7 @@ Source: RFC 7578 (multipart/form-data).
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -23,6 +24,9 @@ from sanderling.api.validation import json_name
 from sanderling.errors import InvalidRequest, TooLarge
 from sanderling.store.blobs import BlobWriter
 from sanderling.store.store import Store
+
+# It warns of each malformed body; the client is told, and nobody may fill the log by sending them.
+logging.getLogger("python_multipart").setLevel(logging.ERROR)
 
 FILE_FIELD = "file"
 # Every field of the API is an id, a word or a number.

@@ -159,7 +159,7 @@ class Assembler:
     def __init__(self, shapes: Mapping[str, Shape] = FROM_KERNEL) -> None:
         self._shapes = shapes
         # Most messages are logs with the same header as the one before: looked at once.
-        self._raw = b""
+        self._raw: bytes | None = None
         self._header: dict[str, Any] = {}
         self._is_last = True
         self._unfinished: dict[str, Any] | None = None

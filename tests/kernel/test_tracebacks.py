@@ -1,0 +1,160 @@
+"""What is told of an exception."""
+
+from __future__ import annotations
+
+import textwrap
+
+import pytest
+
+from sanderling.kernel import protocol
+from sanderling.kernel.tracebacks import TRACEBACK_CHARS_MAX
+from tests.doubles.kernel_process import KernelProcess, Shown
+
+
+def error_of(kernel: KernelProcess, code: str) -> Shown:
+    shown = kernel.run(textwrap.dedent(code))
+    [error] = [piece for piece in shown if piece[0] == "error"]
+    assert kernel.run("6 * 7") == [("result", "42"), ("done", "ok")]
+    return error
+
+
+def test_a_traceback_is_pythons_own_with_the_users_lines_only(kernel: KernelProcess) -> None:
+    kernel.run("def half(n):\n    return n / 0")
+
+    assert error_of(kernel, "x = 1\nhalf(x)") == (
+        "error",
+        "ZeroDivisionError",
+        "division by zero",
+        "Traceback (most recent call last):\n"
+        '  File "<cell 2>", line 2, in <module>\n'
+        "    half(x)\n"
+        '  File "<cell 1>", line 2, in half\n'
+        "    return n / 0\n"
+        "           ~~^~~\n"
+        "ZeroDivisionError: division by zero\n",
+    )
+
+
+def test_lines_of_libraries_below_the_users_are_shown(kernel: KernelProcess) -> None:
+    text = error_of(kernel, "import json\njson.loads('{')")[3]
+
+    assert 'File "<cell 1>", line 2, in <module>' in text
+    assert "json/decoder.py" in text
+    assert "sanderling" not in text
+
+
+def test_causes_and_contexts_are_kept(kernel: KernelProcess) -> None:
+    text = error_of(
+        kernel,
+        """
+        def parse(s):
+            try: return int(s)
+            except ValueError as e: raise KeyError(s) from e
+        try: parse('x')
+        except KeyError: raise RuntimeError('all lost')
+        """,
+    )[3]
+
+    assert "ValueError: invalid literal" in text
+    assert "The above exception was the direct cause" in text
+    assert "During handling of the above exception" in text
+    assert text.endswith("RuntimeError: all lost\n")
+
+
+def test_notes_and_groups_are_kept(kernel: KernelProcess) -> None:
+    text = error_of(
+        kernel,
+        """
+        e = ValueError('inner'); e.add_note('look here')
+        raise ExceptionGroup('several', [e, TypeError('other')])
+        """,
+    )[3]
+
+    assert "look here" in text
+    assert "TypeError: other" in text
+    assert "ExceptionGroup: several (2 sub-exceptions)" in text
+
+
+def test_a_deep_recursion_is_told_shortly(kernel: KernelProcess) -> None:
+    _, name, _, text = error_of(kernel, "def f(n): return f(n + 1)\nf(0)")
+
+    assert name == "RecursionError"
+    assert "Previous line repeated" in text
+    assert len(text) < 2000
+
+
+def test_a_recursion_through_two_functions_is_cut(kernel: KernelProcess) -> None:
+    code = "import sys; sys.setrecursionlimit(5000)\n" + "x = 1\n" * 3
+    code += "def a(n): return b(n)  # " + "-" * 60 + "\ndef b(n): return a(n)\na(0)"
+    _, name, _, text = error_of(kernel, code)
+
+    assert name == "RecursionError"
+    assert len(text) <= TRACEBACK_CHARS_MAX + 100
+    assert "characters left out" in text
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "def __str__(self): raise ValueError('in str')",
+        "def __str__(self): return 5",
+        "def __str__(self): raise SystemExit",
+        "def __repr__(self): raise KeyboardInterrupt\n    __str__ = __repr__",
+        "__cause__ = property(lambda self: 1/0)",
+        "__notes__ = property(lambda self: 1/0)",
+        "__class__ = property(lambda self: 1/0)",
+        "def __getattribute__(self, name): raise BaseException(name)",
+    ],
+)
+def test_a_hostile_exception_is_an_error_all_the_same(kernel: KernelProcess, body: str) -> None:
+    error = error_of(kernel, f"class Evil(Exception):\n    {body}\nraise Evil('x')")
+
+    assert error[1] == "Evil"
+
+
+def test_a_class_that_hides_its_name_is_an_error_all_the_same(kernel: KernelProcess) -> None:
+    code = """
+    class Meta(type):
+        __name__ = property(lambda self: 1/0)
+    class Evil(Exception, metaclass=Meta): pass
+    raise Evil('x')
+    """
+
+    assert error_of(kernel, code)[1]
+
+
+def test_long_and_unclean_messages_are_cut_and_cleaned(kernel: KernelProcess) -> None:
+    _, _, message, text = error_of(kernel, "raise ValueError('\\ud800' + chr(0) + 'x' * 100_000)")
+
+    assert message.startswith("\\ud800\x00xxx")
+    assert len(message) == protocol.ERROR_MESSAGE_CHARS_MAX
+    assert len(text) <= TRACEBACK_CHARS_MAX + 100
+
+
+def test_a_long_name_is_cut(kernel: KernelProcess) -> None:
+    error = error_of(kernel, "raise type('E' * 1000, (Exception,), {})('x')")
+
+    assert len(error[1]) == protocol.NAME_CHARS_MAX
+
+
+def test_an_error_in_a_results_repr_is_the_cells_error(kernel: KernelProcess) -> None:
+    kernel.run("class Bad:\n    def __repr__(self): raise ValueError('no text')")
+    error = error_of(kernel, "Bad()")
+
+    assert error[1:3] == ("ValueError", "no text")
+    assert 'File "<cell 1>", line 2, in __repr__' in error[3]
+    assert "sanderling" not in error[3]
+
+
+def test_memory_of_a_failed_cell_is_given_back(kernel: KernelProcess) -> None:
+    code = """
+    class Big:
+        def __del__(self): print('given back')
+    def f():
+        big = Big()
+        raise ValueError
+    f()
+    """
+
+    shown = kernel.run(textwrap.dedent(code))
+    assert ("stdout", "given back\n") in shown or kernel.text("") == "given back\n"
