@@ -10,6 +10,7 @@ import asyncio
 import itertools
 import os
 import signal
+import subprocess
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -20,6 +21,7 @@ from sanderling.errors import NotFound, TooLarge
 from sanderling.sandbox.base import BoxLimits, ChangedFile, Ended, Logs, Result
 from sanderling.sandbox.local import HostOptions, LocalSandbox
 from sanderling.sandbox.spawner import Spawner
+from tests.plain_user import PlainServer, PlainUser
 from tests.sandbox.stages import chunks, until
 
 pytestmark = pytest.mark.sandbox
@@ -205,3 +207,57 @@ async def test_many_boxes_at_once_each_answer_for_themselves(local: LocalSandbox
     shown = await asyncio.gather(*(one(number) for number in range(6)))
 
     assert shown == [Result(str(number * 2)) for number in range(6)]
+
+
+AS_A_PLAIN_USER = """
+import asyncio, sys
+from pathlib import Path
+from sanderling.sandbox.base import BoxLimits
+from sanderling.sandbox.launch import launch
+
+async def content():
+    yield b"in"
+
+async def main():
+    client, process = await launch(
+        env=Path(sys.argv[1]), data=Path(sys.argv[2]), pool_size=0, boxes_max=2,
+        disk_bytes=32 << 20, logs_bytes_max=1 << 16,
+    )
+    try:
+        await client.create("cntr_a", BoxLimits(memory_bytes=1 << 30))
+        await client.write_file("cntr_a", "/mnt/data/sub/in.txt", content())
+        code = "open('sub/in.txt', 'a').write('!'); open('sub/in.txt').read()"
+        shown = [h async for h in client.execute("cntr_a", "e", code, timeout_s=60)]
+        print(shown[0].text, [(c.path, c.bytes) for c in shown[-1].changed])
+        print([c async for c in client.read_file("cntr_a", "/mnt/data/sub/in.txt")])
+        code = "import os; os._exit(1)"
+        print([h async for h in client.execute("cntr_a", "f", code, timeout_s=60)][-1].is_fresh)
+        code = "import os; os.listdir('sub')"
+        print([h async for h in client.execute("cntr_a", "g", code, timeout_s=60)][0].text)
+        print(await client.delete_file("cntr_a", "/mnt/data/sub/in.txt"))
+    finally:
+        await process.stop()
+
+asyncio.run(main())
+"""
+
+
+def test_a_plain_user_has_the_same(plain_user: PlainUser, plain_server: PlainServer):
+    command = [plain_server.python, "-c", AS_A_PLAIN_USER, str(plain_server.guest_env.path)]
+    done = subprocess.run(
+        [*command, str(plain_user.home / "data")],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        **plain_user.options(),
+    )
+
+    assert done.stderr == ""
+    assert done.stdout.splitlines() == [
+        "'in!' [('/mnt/data/sub/in.txt', 3)]",
+        "[b'in!']",
+        "True",
+        "['in.txt']",
+        "True",
+    ]

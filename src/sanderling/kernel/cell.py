@@ -47,6 +47,7 @@ class Session:
         self._sources = [""]
         self._results: dict[int, object] = {}
         self._recent: list[object] = ["", "", ""]
+        self._last: object = ""  # what we have put into `_`
         self.names.update(In=self._sources, Out=self._results, _="", __="", ___="")
         self.names["__builtins__"] = builtins
         self._number = 0
@@ -183,12 +184,11 @@ class Session:
 
     def _keep(self, value: object) -> None:
         """Make the result known as `_`, `_N` and `Out[N]`, unless the user has taken `_`."""
-        is_theirs = any(
-            name in self.names and self.names[name] is not recent
-            for name, recent in zip(_UNDERSCORES, self._recent, strict=True)
-        )
+        # Theirs if it is not what we put there; in `builtins` it would be gettext's.
+        is_theirs = self.names.get("_", self._last) is not self._last or hasattr(builtins, "_")
         self._recent = [value, *self._recent[:2]]
-        if not is_theirs and not hasattr(builtins, "_"):  # there it would be gettext's
+        if not is_theirs:
+            self._last = value
             self.names.update(zip(_UNDERSCORES, self._recent, strict=True))
         if value is self._results:
             return

@@ -134,8 +134,7 @@ class Kernel:
         try:
             self._border.cross(call)
         except SystemExit as error:
-            # Leaving is the script's way to say that it is done; the kernel stays.
-            return None if error.code in (None, 0) else self._describe(error)
+            return None if _is_peaceful(error) else self._describe(error)
         except BaseException as error:  # noqa: BLE001 - user code may raise anything
             return self._describe(error)
         return None
@@ -152,6 +151,12 @@ class Kernel:
             sys.stderr.write(report.text)
         self._streams.flush_all()
         _exit(0 if report is None else 1)
+
+
+def _is_peaceful(leaving: SystemExit) -> bool:
+    """Whether this is a script's way to say that it is done. Runs no user code."""
+    code = SystemExit.__dict__["code"].__get__(leaving)  # a subclass may have other ideas
+    return code is None or (type(code) is int and code == 0)
 
 
 def _prepare_interpreter(display: Display) -> None:

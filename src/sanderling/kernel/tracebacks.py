@@ -36,18 +36,27 @@ def describe(error: BaseException) -> Report:
     # A syntax error of the cell itself has no frames left, and no header then.
     lines = told.format() if told.stack else told.format_exception_only()
     return Report(
-        name=protocol.clean(type(error).__name__, protocol.NAME_CHARS_MAX),
+        name=_name(error),
         message=protocol.clean(str(error), protocol.ERROR_MESSAGE_CHARS_MAX),
         text=_shorten(protocol.clean("".join(lines))),
-        is_interrupt=isinstance(error, KeyboardInterrupt),
+        is_interrupt=_is_interrupt(error),
     )
 
 
 def describe_plainly(error: BaseException) -> Report:
-    """Return what can be told of an exception that cannot be described, without its own code."""
-    name = protocol.clean(type(error).__name__, protocol.NAME_CHARS_MAX)
-    message = "<the exception could not be shown>"
-    return Report(name, message, f"{name}: {message}\n", isinstance(error, KeyboardInterrupt))
+    """Return what can be told of an exception that cannot be described. Runs no user code."""
+    name, message = _name(error), "<the exception could not be shown>"
+    return Report(name, message, f"{name}: {message}\n", _is_interrupt(error))
+
+
+def _name(error: BaseException) -> str:
+    # As `type` itself reads it: a metaclass may have other ideas.
+    name: str = type.__dict__["__name__"].__get__(type(error))
+    return protocol.clean(name, protocol.NAME_CHARS_MAX)
+
+
+def _is_interrupt(error: BaseException) -> bool:
+    return issubclass(type(error), KeyboardInterrupt)  # isinstance would ask the object
 
 
 def _tidy(told: traceback.TracebackException, *, is_top: bool) -> None:

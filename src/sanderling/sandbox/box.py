@@ -111,6 +111,8 @@ class Box:
         self._configured: asyncio.Future[None] | None = None
         self._cell: _Cell | None = None
         self._cells = 0
+        self._is_broken = False
+        self._oom_kills = 0  # as counted after the last cell
         self._assembler = protocol.Assembler()
         self._loop.add_reader(pidfd, self._on_death)
         self._loop.add_reader(descriptors.socket.fileno(), self._on_socket)
@@ -161,7 +163,6 @@ class Box:
         assert self._cell is None
         self._cells += 1
         cell = self._cell = _Cell(secrets.token_hex(16), self._logs_bytes_max)
-        kills_before = self._group.oom_kills() if self._group is not None else 0
         try:
             header = {"op": "execute", "cell": self._cells, "nonce": cell.nonce}
             try:
@@ -173,8 +174,11 @@ class Box:
                 yield shown
         finally:
             self._cell = None
-        kills = self._group.oom_kills() - kills_before if self._group is not None else 0
-        yield CellEnded(cell.status, kills > 0, cell.dropped_bytes)
+        before, self._oom_kills = self._oom_kills, self._count_oom_kills()
+        yield CellEnded(cell.status, self._oom_kills > before, cell.dropped_bytes)
+
+    def _count_oom_kills(self) -> int:
+        return self._group.oom_kills() if self._group is not None else 0
 
     def interrupt(self) -> None:
         """Send one SIGINT. The kernel ignores it between cells."""
@@ -288,6 +292,8 @@ class Box:
 
     def _take_messages(self) -> Literal["empty", "more", "closed"]:
         for _ in range(_BATCH_MAX):
+            if self._is_broken:  # what follows nonsense is not to be believed either
+                return "closed"
             try:
                 data = self._descriptors.socket.recv(protocol.MESSAGE_BYTES_MAX + 1)
             except BlockingIOError:
@@ -301,7 +307,7 @@ class Box:
                 if frame is not None:
                     self._take(frame)
             except protocol.FrameError:
-                return "closed"
+                self._is_broken = True
         return "more"
 
     def _take(self, frame: protocol.Frame) -> None:

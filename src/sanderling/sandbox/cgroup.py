@@ -40,6 +40,7 @@ class Group:
 
     folders: dict[str, Path]
     is_v2: bool
+    _events_fd: int | None = None  # asked after every cell, so kept open
 
     def add(self, pid: int) -> None:
         """Move a process in. Raises OSError."""
@@ -62,14 +63,13 @@ class Group:
 
     def oom_kills(self) -> int:
         """How many processes of the box the machine has killed for memory so far."""
-        name = "memory.events" if self.is_v2 else "memory.oom_control"
-        try:
-            for line in (self.folders["memory"] / name).read_text().splitlines():
-                key, _, value = line.partition(" ")
-                if key == "oom_kill":
-                    return int(value)
-        except OSError:
-            return 0  # gone already
+        if self._events_fd is None:
+            name = "memory.events" if self.is_v2 else "memory.oom_control"
+            self._events_fd = os.open(self.folders["memory"] / name, os.O_RDONLY | os.O_CLOEXEC)
+        for line in os.pread(self._events_fd, 4096, 0).splitlines():
+            key, _, value = line.partition(b" ")
+            if key == b"oom_kill":
+                return int(value)
         return 0
 
     def remove(self) -> None:
@@ -79,6 +79,9 @@ class Group:
         Raises:
             OSError: a process is still inside after the deadline.
         """
+        if self._events_fd is not None:
+            os.close(self._events_fd)
+            self._events_fd = None
         deadline = time.monotonic() + _REMOVE_DEADLINE_S
         for folder in set(self.folders.values()):
             while True:

@@ -62,7 +62,7 @@ class Pool:
         self._size = size
         self._on_maker_death = on_maker_death
         self._maker: BoxMaker | None = None
-        self._alive = asyncio.Event()
+        self._arrival = asyncio.Event()  # of the next zygote; each has its own
         self._maker_died = asyncio.Event()
         self._ready: deque[Box] = deque()
         self._wanted = asyncio.Event()
@@ -110,9 +110,7 @@ class Pool:
             if maker.is_alive:
                 raise
         # The zygote died under the call: wait for the next one.
-        await self._maker_died.wait()
-        self._alive.clear()
-        return await (await self._living_maker()).spawn()
+        return await (await self._living_maker(but=maker)).spawn()
 
     async def respawn(self, dead: Box) -> Box:
         """
@@ -143,7 +141,8 @@ class Pool:
     def _use(self, maker: BoxMaker) -> None:
         self._maker = maker
         self._maker_died.clear()
-        self._alive.set()
+        arrival, self._arrival = self._arrival, asyncio.Event()
+        arrival.set()
         self._wanted.set()
         # A pidfd becomes readable when its process ends.
         self._pidfd = os.pidfd_open(maker.pid)
@@ -159,14 +158,13 @@ class Pool:
             await self._maker_died.wait()
             maker, self._maker = self._maker, None
             assert maker is not None
-            self._alive.clear()
             self._stop_watching()
             logs.error("zygote.died", pid=maker.pid)
             await self._release_ready()
             await maker.close()
             self._on_maker_death()
             self._use(await self._start_again())
-            logs.warning("zygote.restarted", pid=self._living().pid)
+            logs.warning("zygote.restarted", pid=(await self._next_maker()).pid)
 
     async def _start_again(self) -> BoxMaker:
         attempt = 0
@@ -178,18 +176,19 @@ class Pool:
             await asyncio.sleep(_BACKOFF_S[min(attempt, len(_BACKOFF_S) - 1)])
             attempt += 1
 
-    async def _living_maker(self) -> BoxMaker:
+    async def _living_maker(self, *, but: BoxMaker | None = None) -> BoxMaker:
+        """Return the zygote, or wait for the next; not `but`, which is known to be dead."""
         try:
             async with asyncio.timeout(_RESTART_DEADLINE_S):
-                await self._alive.wait()
+                return await self._next_maker(but)
         except TimeoutError as error:
             raise SpawnFailed(
                 "The zygote died and could not be started again; the host's log says why."
             ) from error
-        return self._living()
 
-    def _living(self) -> BoxMaker:
-        assert self._maker is not None
+    async def _next_maker(self, but: BoxMaker | None = None) -> BoxMaker:
+        while self._maker is None or self._maker is but:
+            await self._arrival.wait()
         return self._maker
 
     # ---- the boxes -----------------------------------------------------------------------------
@@ -202,8 +201,7 @@ class Pool:
                 self._wanted.clear()
                 await self._wanted.wait()
                 await asyncio.sleep(_REFILL_AFTER_S)
-            await self._alive.wait()
-            maker = self._living()
+            maker = await self._next_maker()
             try:
                 box = await maker.spawn()
             except (SandboxError, MachineFull) as error:
