@@ -181,6 +181,18 @@ def _events_until_stopped(server: LiveServer, number: signal.Signals) -> list[ob
 
 
 @pytest.mark.sandbox
+def test_a_machine_that_cannot_isolate_as_asked_is_refused(tmp_path: Path) -> None:
+    flags = ["--port", "0", "--data", tmp_path / "data", "--env", guest_env()]
+
+    result = sanderling("serve", *flags, "--min-isolation", "vm")
+
+    assert result.returncode == 1
+    assert result.stdout == ""
+    assert "'vm'" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.sandbox
 def test_two_servers_cannot_share_a_data_folder(tmp_path: Path) -> None:
     with serving(tmp_path / "data") as server:
         result = sanderling(

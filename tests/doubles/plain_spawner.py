@@ -42,7 +42,11 @@ class PlainSpawner:
 
     def __init__(self, *, logs_bytes_max: int = 1 << 20) -> None:
         self.facts = ZygoteFacts(
-            python="3", modules=(), preload_ms=0.0, landlock_abi=0, cgroups="none",
+            python="3",
+            modules=(),
+            preload_ms=0.0,
+            landlock_abi=0,
+            cgroups="none",
             has_uid_range=False,
         )
         self.spawned = 0

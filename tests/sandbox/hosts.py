@@ -30,8 +30,14 @@ class Launcher:
 
     async def __call__(self, **changed: Any) -> HostProcess:
         options: dict[str, Any] = {
-            "env": Path("/env"), "data": self.data, "pool_size": 0, "boxes_max": 5,
-            "disk_bytes": 1 << 20, "logs_bytes_max": 1 << 16, "command": PLAIN_HOST,
+            "env": Path("/env"),
+            "data": self.data,
+            "pool_size": 0,
+            "boxes_max": 5,
+            "disk_bytes": 1 << 20,
+            "logs_bytes_max": 1 << 16,
+            "command": PLAIN_HOST,
+            "log_level": "info",
         }
         client, process = await launch(**{**options, **changed})
         assert client is process.client
@@ -44,9 +50,7 @@ class Launcher:
 
 
 @pytest.fixture
-async def launcher(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[Launcher]:
+async def launcher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Launcher]:
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     made = Launcher(tmp_path / "data")
     yield made

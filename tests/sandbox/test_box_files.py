@@ -176,9 +176,7 @@ def test_an_existing_file_is_replaced_and_a_link_there_is_not_followed(
     assert not (data / "link").is_symlink()
 
 
-def test_a_folder_that_is_a_link_is_not_written_through(
-    data: Path, data_fd: int, tmp_path: Path
-):
+def test_a_folder_that_is_a_link_is_not_written_through(data: Path, data_fd: int, tmp_path: Path):
     outside = tmp_path / "outside"
     outside.mkdir()
     (data / "folder").symlink_to(outside)
@@ -327,9 +325,7 @@ def test_what_an_incomplete_walk_did_not_meet_is_not_called_removed():
 
 def test_a_difference_is_bounded():
     count = box_files.FILES_MAX + 1
-    found = difference(
-        Snapshot(), Snapshot({f"/mnt/data/{n}": (n, 0, 0, 0) for n in range(count)})
-    )
+    found = difference(Snapshot(), Snapshot({f"/mnt/data/{n}": (n, 0, 0, 0) for n in range(count)}))
 
     assert len(found.changed) == box_files.FILES_MAX
     assert not found.is_complete

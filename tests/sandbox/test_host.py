@@ -49,7 +49,7 @@ async def test_a_data_folder_has_one_host_at_most(launcher: Launcher):
     os.close(launcher_end)
 
     assert second.returncode == 1
-    assert b"Conflict" in said
+    assert b"HostUnavailable" in said
     assert str(process.pid).encode() in said
     assert (await process.client.status()).pid == process.pid
 

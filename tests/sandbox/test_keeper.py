@@ -10,7 +10,7 @@ import pytest
 
 from sanderling.errors import Conflict, NotFound, SpawnFailed
 from sanderling.sandbox.base import BoxLimits, ChangedFile, Ended, Error, Image, Logs, Result
-from sanderling.sandbox.box import CellEnded
+from sanderling.sandbox.box import Box, CellEnded
 from sanderling.sandbox.journal import EXECUTIONS_MAX
 from sanderling.sandbox.keeper import Keeper
 from tests.doubles.plain_spawner import PlainSpawner
@@ -31,11 +31,16 @@ SWALLOWS_INTERRUPTS = (
 class Kept:
     """A keeper of a real kernel without a wall, and what a test wants to know of it."""
 
-    def __init__(self, spawner: PlainSpawner, keeper: Keeper) -> None:
+    def __init__(self, spawner: PlainSpawner, box: Box) -> None:
         self.spawner = spawner
-        self.keeper = keeper
+        self.keeper = Keeper(
+            "cntr_x", box, LIMITS, respawn=spawner.respawn, on_lost=self._count_loss, grace_s=0.3
+        )
         self.losses = 0
         self._count = 0
+
+    def _count_loss(self) -> None:
+        self.losses += 1
 
     async def run(self, code: str, *, timeout_s: float = DEADLINE_S) -> list[Any]:
         self._count += 1
@@ -68,17 +73,9 @@ async def kept(tmp_path: Path) -> AsyncIterator[Kept]:
     spawner = await PlainSpawner.start(logs_bytes_max=64 << 10)
     box = await spawner.spawn()
     await box.configure(LIMITS)
-    made = Kept.__new__(Kept)
-
-    def lost() -> None:
-        made.losses += 1
-
-    keeper = Keeper(
-        "cntr_x", box, LIMITS, respawn=spawner.respawn, on_lost=lost, grace_s=0.3
-    )
-    made.__init__(spawner, keeper)
+    made = Kept(spawner, box)
     yield made
-    await keeper.close()
+    await made.keeper.close()
     await spawner.close()
 
 
@@ -273,8 +270,8 @@ async def test_what_waits_behind_a_death_still_runs(kept: Kept):
 
 
 async def test_a_kernel_that_died_between_cells_is_replaced_and_the_next_end_says_so(kept: Kept):
-    pid = (await kept.run("import os, threading; threading.Timer(0.05, os._exit, [1]).start(); "
-                          "os.getpid()"))[0].text
+    code = "import os, threading; threading.Timer(0.05, os._exit, [1]).start(); os.getpid()"
+    pid = (await kept.run(code))[0].text
     box = kept.keeper._box
     assert box.pid == int(pid)
     await asyncio.wait_for(box.wait_dead(), DEADLINE_S)

@@ -161,9 +161,7 @@ async def test_memory_one_process_cannot_have_is_a_memory_error(local: LocalSand
 
 async def test_a_dead_zygote_takes_its_boxes_and_another_takes_its_place(local: LocalSandbox):
     await local.create("cntr_a", LIMITS)
-    stream = local.execute(
-        "cntr_a", "e", "print('begun')\nwhile True: pass", timeout_s=DEADLINE_S
-    )
+    stream = local.execute("cntr_a", "e", "print('begun')\nwhile True: pass", timeout_s=DEADLINE_S)
     await anext(stream)
     maker = local._pool._maker
     assert maker is not None
@@ -182,7 +180,8 @@ async def test_boxes_leave_no_descriptor_and_no_group_behind(local: LocalSandbox
 
     def left() -> tuple[int, int]:
         groups = sum(
-            len(names) for top, names, _ in os.walk("/sys/fs/cgroup")
+            len(names)
+            for top, names, _ in os.walk("/sys/fs/cgroup")
             if f"sanderling-{os.getpid()}-" in top
         )
         return len(os.listdir("/proc/self/fd")), groups

@@ -19,7 +19,7 @@ import linecache
 import operator
 import sys
 from collections.abc import Callable, Coroutine
-from types import CodeType, ModuleType
+from types import CodeType, ModuleType, TracebackType
 from typing import Any
 
 from sanderling.kernel import magics
@@ -35,6 +35,7 @@ _UNDERSCORES = ("_", "__", "___")
 
 # Taken now: `builtins` and `sys` belong to the user as much as to us.
 _compile, _eval, _modules = builtins.compile, builtins.eval, sys.modules
+_cache = linecache.cache
 
 
 class Session:
@@ -60,6 +61,7 @@ class Session:
         """Run one cell. Raises whatever the cell raises."""
         self._number = number
         _modules["__main__"] = self._main
+        self.names.setdefault("__name__", "__main__")  # the cell before may have cleared it all
         # A warning is given once per line of a file; each cell is a new file with the old lines.
         self.names.pop("__warningregistry__", None)
         self._remember(source)
@@ -89,7 +91,8 @@ class Session:
         if lines and not lines[-1].endswith("\n"):
             lines[-1] += "\n"
         # A time of None keeps linecache from looking for a file of this name.
-        linecache.cache[self._file] = (len(source), None, lines, self._file)
+        _cache[self._file] = (len(source), None, lines, self._file)
+        linecache.cache = _cache
 
     def _evaluate(self, source: str, *, is_shown: bool) -> object:
         tree, source = self._parse(source)
@@ -173,14 +176,16 @@ class Session:
         task = loop.create_task(coroutine)
         try:
             return loop.run_until_complete(task)
-        except BaseException:
-            if not task.done():
-                # Interrupted while the loop was idle: let the cell's own `finally` clauses run.
-                task.cancel()
-                loop.run_until_complete(asyncio.wait([task]))
-            if not task.cancelled():
-                task.exception()  # else asyncio complains that nobody has seen it
-            raise
+        except BaseException as error:
+            if task.done():
+                if not task.cancelled():
+                    task.exception()  # else asyncio complains that nobody has seen it
+                raise
+            # It came while the loop was idle: have the cell's own `finally` clauses run, and say
+            # where the cell stood, not the loop.
+            task.cancel()
+            loop.run_until_complete(asyncio.wait([task]))
+            raise error.with_traceback(_where_it_stopped(task) or error.__traceback__) from None
 
     def _keep(self, value: object) -> None:
         """Make the result known as `_`, `_N` and `Out[N]`, unless the user has taken `_`."""
@@ -198,6 +203,14 @@ class Session:
             oldest = next(iter(self._results))
             del self._results[oldest]
             self.names.pop(f"_{oldest}", None)
+
+
+def _where_it_stopped(task: asyncio.Task[object]) -> TracebackType | None:
+    try:
+        task.result()
+    except BaseException as stop:  # noqa: BLE001 - whatever the cell made of its cancellation
+        return stop.__traceback__
+    return None
 
 
 def _ends_with_semicolon(source: str, last: ast.Expr) -> bool:

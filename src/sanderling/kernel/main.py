@@ -116,7 +116,7 @@ class Kernel:
         # What follows belongs to the cell too, and may fail or be interrupted like it.
         if self._streams.are_replaced:
             report = report or self._attempt(self._streams.flush_replacements)
-            self._streams.install()
+        self._streams.install()
         self._streams.flush_all()
         if self._display.figures.has_open:
             drawing = self._attempt(self._display.figures.show_open)

@@ -108,15 +108,13 @@ class HostClient:
     async def close(self, container_id: str) -> bool:
         return (await self._ask({"op": "close", "container_id": container_id})).flag("was_there")
 
-    async def shutdown(self) -> None:
+    async def shutdown(self, *, deadline_s: float = ANSWER_DEADLINE_S) -> None:
         """Tell the host to end. Returns when it has heard, not when it is gone."""
-        await self._ask({"op": "shutdown"})
+        await self._ask({"op": "shutdown"}, deadline_s=deadline_s)
 
     # ---- connections ---------------------------------------------------------------------------
 
-    async def _ask(
-        self, call: dict[str, Any], *, deadline_s: float = ANSWER_DEADLINE_S
-    ) -> Message:
+    async def _ask(self, call: dict[str, Any], *, deadline_s: float = ANSWER_DEADLINE_S) -> Message:
         """Make a call that has one answer."""
         try:
             async with asyncio.timeout(deadline_s), self._connection(call) as (reader, _):

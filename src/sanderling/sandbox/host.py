@@ -23,7 +23,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from sanderling.errors import Conflict, SanderlingError
+from sanderling.errors import HostUnavailable, SanderlingError
 from sanderling.observe import logs
 from sanderling.sandbox.calls import CallServer
 from sanderling.sandbox.local import HostOptions, LocalSandbox, Start, start_spawner
@@ -87,14 +87,17 @@ async def _serve(
 
 
 def _lock(path: Path) -> int:
-    """Hold the lock file as long as this process lives. Raises Conflict: another one has it."""
+    """Hold the lock file as long as this process lives. Raises HostUnavailable: one has it."""
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         owner = os.pread(fd, 20, 0).decode("ascii", "replace")
         os.close(fd)
-        raise Conflict(f"Another sandbox host is at work here (process {owner}).") from error
+        raise HostUnavailable(
+            f"A sandbox host is at work for this data folder (process {owner}) and does not "
+            f"answer. End it and try again: kill {owner}"
+        ) from error
     os.truncate(fd, 0)
     os.pwrite(fd, str(os.getpid()).encode(), 0)
     return fd

@@ -85,9 +85,7 @@ class Journal:
 class Journals:
     """The journals of one container, by execution id."""
 
-    def __init__(
-        self, *, executions_max: int = EXECUTIONS_MAX, bytes_max: int = BYTES_MAX
-    ) -> None:
+    def __init__(self, *, executions_max: int = EXECUTIONS_MAX, bytes_max: int = BYTES_MAX) -> None:
         self._executions_max = executions_max
         self._bytes_max = bytes_max
         self._kept: dict[str, Journal] = {}

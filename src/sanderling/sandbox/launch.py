@@ -61,7 +61,7 @@ class HostProcess:
             return
         try:
             with contextlib.suppress(SandboxError):
-                await self.client.shutdown()
+                await self.client.shutdown(deadline_s=deadline_s)
             for number in (signal.SIGTERM, signal.SIGKILL):
                 if await _has_ended(pidfd, deadline_s):
                     break
@@ -84,7 +84,7 @@ async def launch(
     disk_bytes: int,
     logs_bytes_max: int,
     min_isolation: str = ISOLATION,
-    log_level: str = "info",
+    log_level: str = "warning",
     command: Sequence[str] = (sys.executable, "-P", "-m", "sanderling.sandbox.host"),
 ) -> tuple[HostClient, HostProcess]:
     """
@@ -94,6 +94,7 @@ async def launch(
         env: the guest environment.
         data: gets a folder `host` with the socket, the lock and the log `host.log`.
         disk_bytes: quota of one box. logs_bytes_max: of one execution.
+        log_level: of `host.log`; at `info` it grows by a line for every execution.
         command: the program that is the host; the tests have another.
 
     Raises:
@@ -192,8 +193,7 @@ async def _until_ready(ready: int, log_path: Path) -> None:
         ) from error
     if not line:
         raise HostUnavailable(
-            f"The sandbox host ended before it was ready. The end of {log_path}:\n"
-            f"{_tail(log_path)}"
+            f"The sandbox host ended before it was ready. The end of {log_path}:\n{_tail(log_path)}"
         )
     wire.raise_if_error(Message(json.loads(line)))
 
