@@ -39,6 +39,4 @@ def new_id(prefix: str) -> str:
     if prefix in _HEX_CHARS:
         return f"{prefix}_{secrets.token_hex(_HEX_CHARS[prefix] // 2)}"
     separator = "-" if prefix == "file" else "_"
-    return prefix + separator + "".join(
-        secrets.choice(_ALNUM) for _ in range(_ALNUM_CHARS[prefix])
-    )
+    return prefix + separator + "".join(secrets.choice(_ALNUM) for _ in range(_ALNUM_CHARS[prefix]))

@@ -58,7 +58,9 @@ class PlainSpawner:
         self._folders: dict[str, Path] = {}
         self._kernels: list[subprocess.Popen[bytes]] = []
         self._zygote = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", "import signal; signal.pause()"]
+            # It ends with this process, however that ends: the pipe closes.
+            [sys.executable, "-I", "-S", "-c", "import sys; sys.stdin.read()"],
+            stdin=subprocess.PIPE,
         )
         self._pidfd = os.pidfd_open(self._zygote.pid)
         asyncio.get_running_loop().add_reader(self._pidfd, self._kill_all)
@@ -98,6 +100,8 @@ class PlainSpawner:
             self._kill_all()
         self._zygote.kill()
         self._zygote.wait()
+        assert self._zygote.stdin is not None
+        self._zygote.stdin.close()
         for kernel in self._kernels:
             kernel.wait()
         shutil.rmtree(self._root, ignore_errors=True)

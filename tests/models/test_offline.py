@@ -607,8 +607,8 @@ WORDS = (
     "revenue by region month total average top 5 sort convert to csv excel json pdf crop rotate 90 "
     'histogram of [3, 1, 4] [ ] { } {"a": 1} $1,000 at 7% for 20 years interest roi cost 5 ; : . , '
     "integrate from 0 to 1 derivative factor prime fahrenheit celsius 32 email valid shuffle clean "
-    "seasonality growth correlation between a and b ```python `x` run: save as chart.png now instead "
-    "10! 2**9 % of sqrt 00012 1e999 ' \" \\ @path@ {value} {0} é 😀"
+    "seasonality growth correlation between a and b ```python `x` run: save as chart.png now "
+    "instead 10! 2**9 % of sqrt 00012 1e999 ' \" \\ @path@ {value} {0} é 😀"
 ).split()
 
 

@@ -52,6 +52,8 @@ class Launcher:
 @pytest.fixture
 async def launcher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Launcher]:
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    # What a killed host leaves goes where the test's own files go.
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     made = Launcher(tmp_path / "data")
     yield made
     for pid in made.pids:

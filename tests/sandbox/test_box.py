@@ -272,7 +272,7 @@ async def test_closing_leaves_no_descriptor_process_or_group_behind(spawner: Spa
     pids = [await life() for _ in range(5)]
 
     async with asyncio.timeout(10):  # the machine takes a moment to let go of a group
-        while len(os.listdir("/proc/self/fd")) > len(before):
+        while len(os.listdir("/proc/self/fd")) > len(before):  # noqa: ASYNC110 - nothing signals it
             await asyncio.sleep(0.01)
     assert not [pid for pid in pids if is_running(pid)]
 

@@ -28,6 +28,7 @@ from sanderling.kernel.display import Display
 from sanderling.kernel.tracebacks import Report, describe, describe_plainly
 
 DATA_FOLDER = "/mnt/data"
+_DESCRIPTIONS = 3  # tries to describe an exception whose description is interrupted
 
 # Taken now: user code may put others in their place.
 _exit, _modules = os._exit, sys.modules
@@ -140,10 +141,14 @@ class Kernel:
         return None
 
     def _describe(self, error: BaseException) -> Report:
-        try:
-            return self._border.cross(lambda: describe(error))
-        except BaseException:  # noqa: BLE001 - its own __str__ is user code as well
-            return describe_plainly(error)
+        for _ in range(_DESCRIPTIONS):
+            try:
+                return self._border.cross(lambda: describe(error))
+            except KeyboardInterrupt:
+                continue  # the host repeats its signal; this one was for the cell, not for us
+            except BaseException:  # noqa: BLE001 - its own __str__ is user code as well
+                break
+        return describe_plainly(error)
 
     def _leave_child(self, report: Report | None) -> NoReturn:
         """A cell that forked has ended in the child as well: only the parent is the kernel."""

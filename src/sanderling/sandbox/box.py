@@ -95,6 +95,7 @@ class Box:
         group: Group | None,
         guest_uid: int,
         logs_bytes_max: int,
+        disk_bytes: int = 0,
         file_owner: tuple[int, int] | None = None,
     ) -> None:
         self.id = box_id
@@ -106,6 +107,7 @@ class Box:
         self._handles = handles
         self._group = group
         self._logs_bytes_max = logs_bytes_max
+        self._disk_bytes = disk_bytes
         self._loop = asyncio.get_running_loop()
         self._dead = asyncio.Event()
         self._configured: asyncio.Future[None] | None = None
@@ -145,7 +147,10 @@ class Box:
         self._configured = self._loop.create_future()
         try:
             if self._group is not None:
-                self._group.limit(memory_bytes=limits.memory_bytes, cpu_count=cpu_count)
+                # The box's files live in memory too; they have their own quota, so that a large
+                # upload leaves the whole tier to the code.
+                total = limits.memory_bytes + self._disk_bytes
+                self._group.limit(memory_bytes=total, cpu_count=cpu_count)
             async with asyncio.timeout(CONFIGURE_DEADLINE_S):
                 await self._send(header, b"")
                 await self._configured

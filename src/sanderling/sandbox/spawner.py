@@ -253,6 +253,7 @@ class Spawner:
             guest_uid=uid,
             file_owner=(identity.HOST_UID_FIRST + uid,) * 2 if uid else None,
             logs_bytes_max=self._logs_bytes_max,
+            disk_bytes=self._disk_bytes,
         )
 
     async def _ask(self, uid: int, theirs: list[int], handles: Handles | None) -> tuple[int, int]:
