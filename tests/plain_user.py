@@ -98,7 +98,8 @@ def server_for(user: PlainUser, guest_env: Environment) -> PlainServer | None:
     base = _base_for(user)
     if base is None:
         return None
-    with _kept_folder() as folder:
+    locked = hashlib.sha256((TOP / "uv.lock").read_bytes()).hexdigest()[:16]
+    with kept_folder(locked) as folder:
         if not own_server:
             python = _install_server(folder / "server", base)
         if not own_guest:
@@ -117,10 +118,9 @@ def _base_for(user: PlainUser) -> Path | None:
 
 
 @contextmanager
-def _kept_folder() -> Iterator[Path]:
-    """Yield a folder that everybody can read, one per lock file, to one process at a time."""
-    digest = hashlib.sha256((TOP / "uv.lock").read_bytes()).hexdigest()[:16]
-    folder = Path("/var/tmp") / f"sanderling-tests-{os.getuid()}-{digest}"
+def kept_folder(key: str) -> Iterator[Path]:
+    """Yield a folder that everybody can read, one per `key`, to one process at a time."""
+    folder = Path("/var/tmp") / f"sanderling-tests-{os.getuid()}-{key}"
     folder.mkdir(exist_ok=True)
     assert folder.stat().st_uid == os.getuid(), f"{folder} belongs to somebody else; remove it"
     folder.chmod(0o755)
@@ -134,22 +134,23 @@ def _install_server(folder: Path, base: Path) -> Path:
     python = folder / "bin" / "python"
     requirements = export_requirements(folder.with_suffix(".txt"))
     if not python.exists():
-        _uv("venv", "--quiet", "--clear", "--python", base, folder)
-    _uv("pip", "sync", "--quiet", "--python", python, requirements)
+        run_uv("venv", "--quiet", "--clear", "--python", base, folder)
+    run_uv("pip", "sync", "--quiet", "--python", python, requirements)
     # Always anew: the sources may have changed since, which the version does not say.
     fresh = ["--reinstall-package", "sanderling", "--refresh-package", "sanderling"]
-    _uv("pip", "install", "--quiet", "--no-deps", *fresh, "--python", python, TOP)
+    run_uv("pip", "install", "--quiet", "--no-deps", *fresh, "--python", python, TOP)
     return python
 
 
 def export_requirements(path: Path) -> Path:
     """Write the server's locked dependencies, without hashes, to `path`; return it."""
     options = ["--frozen", "--no-dev", "--no-emit-project", "--no-hashes", "--quiet"]
-    _uv("export", *options, "--output-file", path, folder=TOP)
+    run_uv("export", *options, "--output-file", path, folder=TOP)
     return path
 
 
-def _uv(*arguments: str | Path, folder: Path = Path("/")) -> None:
+def run_uv(*arguments: str | Path, folder: Path = Path("/")) -> None:
+    """Run `uv` in `folder`, untouched by what virtual environment we run in."""
     environ = {k: v for k, v in os.environ.items() if k not in {"VIRTUAL_ENV", "UV_PYTHON"}}
     command = [uv.find_uv_bin(), *arguments]
     subprocess.run(command, cwd=folder, env=environ, umask=0o022, check=True)

@@ -367,4 +367,4 @@ class Run:
     completed_at: float | None = None
     usage: Usage | None = None
     error: RunError | None = None
-    incomplete_reason: str | None = None  # max_output_tokens | max_turns | content_filter
+    incomplete_reason: str | None = None  # max_output_tokens | content_filter

@@ -353,7 +353,7 @@ def test_reasoning_without_text_has_no_part():
             {"incomplete_details": {"reason": "content_filter"}},
         ),
         (
-            RunChanged("incomplete", 101, incomplete_reason="max_turns"),
+            RunChanged("incomplete", 101, incomplete_reason="max_output_tokens"),
             "response.incomplete",
             {"incomplete_details": {"reason": "max_output_tokens"}},
         ),

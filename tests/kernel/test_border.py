@@ -28,7 +28,7 @@ def interrupted(shown: list[Shown], line: int) -> None:
     assert error[1] == "KeyboardInterrupt"
     # The first signal may come before the line that said "on" is left.
     assert re.search(rf'File "<cell 2>", line ({line - 1}|{line}),', error[3])
-    assert "sanderling" not in error[3]
+    assert "sanderling/kernel" not in error[3]
     assert shown[-1] == ("done", "interrupted")
 
 
@@ -125,7 +125,9 @@ def test_a_cell_that_catches_the_interrupt_goes_on(kernel: KernelProcess) -> Non
 
 def test_cleanup_of_an_interrupted_coroutine_runs(kernel: KernelProcess) -> None:
     shown = kernel.run_interrupted(
-        "import asyncio\nprint('on')\ntry: await asyncio.sleep(100)\nfinally: print('cleaned')",
+        "import asyncio\n"
+        "try:\n    print('on')\n    await asyncio.sleep(100)\n"
+        "finally: print('cleaned')",
         after="on",
         every_s=5,
     )
@@ -197,7 +199,8 @@ def test_the_kernel_survives_its_cell(kernel: KernelProcess, code: str) -> None:
     kernel.run("kept = 'kept'")
     kernel.run(code)
 
-    if "fd in (0, 1, 2)" in code or "os.read =" in code:
+    # What they broke is their own: `import`, os.read, the descriptors of other programs.
+    if any(part in code for part in ("modules.clear()", "os.read =", "fd in (0, 1, 2)")):
         assert kernel.run("print('out'); kept") == [("stdout", "out\n"), ("result", "'kept'"), OK]
         return
     survives(kernel)

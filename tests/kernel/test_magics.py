@@ -130,7 +130,7 @@ def test_errors_in_timed_code_stand_on_the_users_line(
 
     assert error[1] == "ZeroDivisionError"
     assert f'File "<cell 1>", line {line}, in <module>' in error[3]
-    assert "sanderling" not in error[3].replace(CALLS, "")
+    assert "sanderling/kernel" not in error[3].replace(CALLS, "")
 
 
 def test_timeit_measures(kernel: KernelProcess) -> None:
@@ -181,6 +181,17 @@ def test_files_can_be_written(kernel: KernelProcess) -> None:
     assert kernel.text("%%writefile -a mod.py\ng = 1\n") == "Appending to mod.py\n"
     assert kernel.run("import mod\nmod.f(), mod.g") == [("result", "('é', 1)"), OK]
     assert kernel.run("%%writefile\nx")[0][1] == "UsageError"
+
+
+def test_what_a_cell_writes_can_be_captured(kernel: KernelProcess) -> None:
+    assert kernel.run("%%capture said\nprint('quiet')\n5") == [OK]
+    assert kernel.run("said.stdout, said.stderr") == [("result", "('quiet\\n', '')"), OK]
+
+
+def test_the_users_names_can_be_listed(kernel: KernelProcess) -> None:
+    kernel.run("x = 1\n_y = 2\ndef f(): pass")
+
+    assert kernel.text("%who") == "x  f\n"
 
 
 def test_shell_cells_run(kernel: KernelProcess) -> None:

@@ -24,15 +24,16 @@ def test_a_traceback_is_pythons_own_with_the_users_lines_only(kernel: KernelProc
     _, name, message, text = error_of(kernel, "x = 1\nhalf(x)")
 
     assert (name, message) == ("ZeroDivisionError", "division by zero")
-    assert text == (
-        "Traceback (most recent call last):\n"
-        '  File "<cell 2>", line 2, in <module>\n'
-        "    half(x)\n"
-        '  File "<cell 1>", line 2, in half\n'
-        "    return n / 0\n"
-        "           ~~^~~\n"
-        "ZeroDivisionError: division by zero\n"
-    )
+    assert "           ~~^~~\n" in text
+    # Which lines get such marks differs between versions of Python.
+    assert [line for line in text.splitlines() if line.strip(" ~^")] == [
+        "Traceback (most recent call last):",
+        '  File "<cell 2>", line 2, in <module>',
+        "    half(x)",
+        '  File "<cell 1>", line 2, in half',
+        "    return n / 0",
+        "ZeroDivisionError: division by zero",
+    ]
 
 
 def test_lines_of_libraries_below_the_users_are_shown(kernel: KernelProcess) -> None:
@@ -40,7 +41,7 @@ def test_lines_of_libraries_below_the_users_are_shown(kernel: KernelProcess) -> 
 
     assert 'File "<cell 1>", line 2, in <module>' in text
     assert "json/decoder.py" in text
-    assert "sanderling" not in text
+    assert "sanderling/kernel" not in text
 
 
 def test_causes_and_contexts_are_kept(kernel: KernelProcess) -> None:
@@ -143,7 +144,7 @@ def test_an_error_in_a_results_repr_is_the_cells_error(kernel: KernelProcess) ->
 
     assert error[1:3] == ("ValueError", "no text")
     assert 'File "<cell 1>", line 2, in __repr__' in error[3]
-    assert "sanderling" not in error[3]
+    assert "sanderling/kernel" not in error[3]
 
 
 def test_memory_of_a_failed_cell_is_given_back(kernel: KernelProcess) -> None:

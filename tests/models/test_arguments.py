@@ -84,6 +84,15 @@ def test_clean_json_of_any_source_comes_back_or_is_a_block_without_its_fence(sou
         assert understood == source
 
 
+def test_arguments_that_nest_without_end_are_not_followed() -> None:
+    for opening in ('{"arguments":', "[", '{"code":', "("):
+        deep = opening * 5000
+        assert interpret_code(deep) is None
+        assert interpret_function(deep) is None
+    nested = '{"args": ' * 400 + '{"code": "1"}' + "}" * 400
+    assert interpret_code(nested) is None
+
+
 @given(st.text())
 def test_no_arguments_whatever_break_the_interpretation(text: str) -> None:
     interpret_code(text)

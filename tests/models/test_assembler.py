@@ -338,6 +338,31 @@ def test_two_calls_stay_two_calls(chunks: list[dict[str, Any]]) -> None:
     assert finished(play(*chunks)) == [("python", True, "1"), ("python", True, "2")]
 
 
+def test_two_calls_with_one_id_get_two() -> None:
+    events = play(
+        calls(piece('{"code": "1"}', index=0, id="same", name="python")),
+        calls(piece('{"code": "2"}', index=1, id="same", name="python")),
+    )
+
+    ids = [event.call_id for event in events if isinstance(event, CallFinished)]
+    assert ids[0] == "same"
+    assert len(set(ids)) == 2
+
+
+def test_white_space_after_a_whole_call_is_no_other_call() -> None:
+    events = play(
+        calls(piece('{"code": "1"}', index=0, id="a", name="python")),
+        calls(piece("\n", index=0, id="a", name="python")),
+        calls(piece("\n", index=0, name="python")),
+    )
+
+    assert finished(events) == [("python", True, "1")]
+
+
+def test_a_call_without_a_name_is_known_by_its_arguments() -> None:
+    assert finished(play(calls(piece('{"code": "1"}', index=0)))) == [("python", True, "1")]
+
+
 def test_a_function_without_required_arguments_may_have_none() -> None:
     for arguments in ("", None, "{}"):
         events = play(calls(piece(arguments, index=0, id="a", name="clock")))

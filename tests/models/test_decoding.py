@@ -55,6 +55,11 @@ def test_no_text_whatever_breaks_the_decoder(text: str) -> None:
     assert isinstance(decode(['{"code": "', *text]), str)
 
 
+def test_arguments_that_nest_without_end_do_not_exhaust_the_stack() -> None:
+    for opening in ('{"arguments":', '{"code":', "[", '"{\\"code\\":'):
+        assert isinstance(decode([opening * 5000]), str)
+
+
 def test_text_comes_as_soon_as_it_is_certain() -> None:
     decoder = CodeDecoder()
 

@@ -169,21 +169,20 @@ async def test_writer_far_ahead_of_the_disk_is_held_back(
     assert await store.events.last_seq(run_id) == 2
 
 
-async def test_last_event_is_told_after_its_record_is_settled(feed: Feed, store: Store) -> None:
+async def test_event_is_told_after_the_item_it_closes_and_its_changes_are_written(
+    feed: Feed, store: Store
+) -> None:
     run_id = await begin(feed, store)
-    order = []
-
-    async def settle() -> None:
-        assert await store.events.last_seq(run_id) == 1
-        order.append("settled")
-
+    item = MessageItem("msg_1", "assistant", (TextPart("Hi"),))
     follower = feed.follow(run_id)
-    await feed.append(run_id, BEGIN)
-    order.append((await anext(follower))[1].type)
-    await feed.append(run_id, END, settle=settle)
-    order.append((await anext(follower))[1].type)
 
-    assert order == ["run_changed", "settled", "run_changed"]
+    await feed.append(run_id, e.MessageFinished(item), item=item)
+    await anext(follower)
+    assert await store.runs.items(run_id, "output") == [item]
+
+    await feed.append(run_id, END, changes={"status": "completed", "completed_at": 2.0})
+    await anext(follower)
+    assert await store.runs.unfinished() == []
 
 
 async def test_event_that_cannot_be_written_is_told_to_writer_and_followers(

@@ -395,6 +395,26 @@ async def test_clients_function_ends_the_run_with_the_call_pending(stage: Stage)
     ]
 
 
+async def test_call_of_a_clients_function_that_nobody_can_read_goes_back_to_the_model(
+    stage: Stage,
+) -> None:
+    garbled = cut(
+        CallStarted(0, "call_1", "weather", False),
+        CallFinished(0, "call_1", "weather", False, "{}", problem="That is not JSON."),
+        finish="tool_calls",
+    )
+
+    told = await stage.play([garbled, text("Sorry.")], request("?", tools=(AUTO, WEATHER)))
+
+    assert "fc1 ends incomplete weather({})" in readable(told)
+    assert answer_text(told) == "Sorry."
+    assert stage.model.requests[-1].messages[-1] == {
+        "role": "tool",
+        "tool_call_id": "call_1",
+        "content": "That is not JSON.",
+    }
+
+
 async def test_code_of_a_turn_with_a_clients_function_is_run_before_the_run_ends(
     stage: Stage,
 ) -> None:

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from sanderling.records import Item, MessageItem, Run, RunError, TextPart
+from sanderling.records import MessageItem, Run, RunError, TextPart
 from sanderling.runs import events as e
+from sanderling.runs import feed as feed_module
 from sanderling.runs.feed import Feed
 from sanderling.runs.recorder import Recorder
 from sanderling.store.store import Store
@@ -20,27 +21,28 @@ async def make(store: Store, feed: Feed) -> Recorder:
     run = Run("resp_1", request("?"), "in_progress", 1.0)
     await store.runs.insert(run, [])
     await feed.begin(run.id)
-    return Recorder(run, store=store, feed=feed)
+    return Recorder(run, feed=feed)
 
 
 async def test_event_being_recorded_when_the_run_is_cancelled_is_recorded_whole(
     store: Store, feed: Feed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(feed_module, "AHEAD_MAX", 2)
+    record, may_write = store.runs.record, asyncio.Event()
+
+    async def slow(*args: Any, **kwargs: Any) -> bool:
+        await may_write.wait()
+        return await record(*args, **kwargs)
+
+    monkeypatch.setattr(store.runs, "record", slow)
     recorder = await make(store, feed)
     await recorder.record(e.MessageStarted("msg_1"))
-    add_output, is_storing = store.runs.add_output, asyncio.Event()
-
-    async def slow(run_id: str, item: Item) -> None:
-        is_storing.set()
-        await asyncio.sleep(0)
-        await add_output(run_id, item)
-
-    monkeypatch.setattr(store.runs, "add_output", slow)
     task = asyncio.create_task(recorder.record(e.MessageFinished(MESSAGE)))
-    await is_storing.wait()
+    await asyncio.wait([task], timeout=0.05)  # held back, because the disk stands still
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+    may_write.set()
     await recorder.end("cancelled", 2.0, usage=None, error=None)
 
     told = [event async for _, event in feed.follow("resp_1")]

@@ -91,21 +91,6 @@ async def test_run_whose_last_event_was_written_ended_as_it_says(stage: Stage) -
     assert (run.status, run.completed_at, run.error) == ("completed", 7.0, None)
 
 
-async def test_item_that_was_stored_before_the_crash_is_closed_as_it_was_stored(
-    stage: Stage,
-) -> None:
-    run_id = await crashed(stage, BEGIN, e.MessageStarted("msg_1"), e.TextAdded("msg_1", "Hello"))
-    await stage.store.runs.add_output(run_id, MESSAGE)
-
-    await recover(stage.store, stage.feed, stage.clock)
-
-    assert readable(await followed(stage, run_id))[-2:] == [
-        "msg_1 ends completed Hello",
-        "run failed server_error",
-    ]
-    assert await stage.store.runs.items(run_id, "output") == [MESSAGE]
-
-
 @pytest.mark.parametrize("end", [[], [e.RunChanged("completed", 7.0)]])
 async def test_container_of_a_run_that_was_left_is_known(stage: Stage, end: list[e.Event]) -> None:
     call = CodeCallItem("ci_1", "call_1", "1", "cntr_1", "completed")

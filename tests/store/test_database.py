@@ -6,6 +6,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -27,12 +28,28 @@ async def database(request, tmp_path):
 
 
 async def count(database):
-    return (await database.read(lambda c: c.execute(COUNT))).scalar()
+    return await database.read(lambda c: c.execute(COUNT).scalar())
+
+
+class SlowWrite:
+    """A write of one event that stops half-way until `go_on` is set."""
+
+    def __init__(self, *later):
+        self.half_way, self.go_on = asyncio.Event(), threading.Event()
+        self._loop = asyncio.get_running_loop()
+        self._later = later
+
+    def __call__(self, connection):
+        connection.execute(ADD, {"seq": 0})
+        self._loop.call_soon_threadsafe(self.half_way.set)
+        assert self.go_on.wait(timeout=30)
+        for seq in self._later:
+            connection.execute(ADD, {"seq": seq})
 
 
 async def test_a_write_that_raises_wrote_nothing(database):
-    async def work(connection):
-        await connection.execute(ADD, {"seq": 0})
+    def work(connection):
+        connection.execute(ADD, {"seq": 0})
         raise KeyError
 
     with pytest.raises(KeyError):
@@ -42,10 +59,9 @@ async def test_a_write_that_raises_wrote_nothing(database):
 
 
 async def test_writes_happen_one_after_the_other(database):
-    async def increment(connection):
-        seen = (await connection.execute(COUNT)).scalar()
-        await asyncio.sleep(0)
-        await connection.execute(ADD, {"seq": seen})
+    def increment(connection):
+        seen = connection.execute(COUNT).scalar()
+        connection.execute(ADD, {"seq": seen})
 
     await asyncio.gather(*(database.write(increment) for _ in range(20)))
 
@@ -53,19 +69,12 @@ async def test_writes_happen_one_after_the_other(database):
 
 
 async def test_a_read_sees_whole_writes_only(database):
-    half_way, go_on = asyncio.Event(), asyncio.Event()
-
-    async def slow(connection):
-        await connection.execute(ADD, {"seq": 0})
-        half_way.set()
-        await go_on.wait()
-        await connection.execute(ADD, {"seq": 1})
-
+    slow = SlowWrite(1)
     writing = asyncio.create_task(database.write(slow))
-    await half_way.wait()
+    await slow.half_way.wait()
     reading = asyncio.create_task(count(database))
     await asyncio.wait([reading], timeout=0.05)
-    go_on.set()
+    slow.go_on.set()
     await writing
 
     assert await reading in (0, 2)
@@ -73,17 +82,11 @@ async def test_a_read_sees_whole_writes_only(database):
 
 async def test_readers_do_not_wait_for_a_writer(tmp_path):
     database = await Database.open(tmp_path / "a.db")
-    half_way, go_on = asyncio.Event(), asyncio.Event()
-
-    async def slow(connection):
-        await connection.execute(ADD, {"seq": 0})
-        half_way.set()
-        await go_on.wait()
-
+    slow = SlowWrite()
     writing = asyncio.create_task(database.write(slow))
-    await half_way.wait()
+    await slow.half_way.wait()
     seen = await asyncio.wait_for(count(database), timeout=30)
-    go_on.set()
+    slow.go_on.set()
     await writing
     await database.close()
 
@@ -91,20 +94,13 @@ async def test_readers_do_not_wait_for_a_writer(tmp_path):
 
 
 async def test_a_write_goes_on_when_its_caller_is_cancelled(database):
-    half_way, go_on = asyncio.Event(), asyncio.Event()
-
-    async def slow(connection):
-        await connection.execute(ADD, {"seq": 0})
-        half_way.set()
-        await go_on.wait()
-        await connection.execute(ADD, {"seq": 1})
-
+    slow = SlowWrite(1)
     writing = asyncio.create_task(database.write(slow))
-    await half_way.wait()
+    await slow.half_way.wait()
     writing.cancel()
     with pytest.raises(asyncio.CancelledError):
         await writing
-    go_on.set()
+    slow.go_on.set()
 
     # The next write has its turn after that one.
     await database.write(lambda c: c.execute(ADD, {"seq": 2}))
@@ -147,9 +143,9 @@ async def test_a_failing_statement_is_told_without_its_values(database):
 async def test_commits_wait_for_the_disk_and_readers_for_nobody(tmp_path):
     database = await Database.open(tmp_path / "a.db")
 
-    async def pragmas(connection):
+    def pragmas(connection):
         return {
-            name: (await connection.execute(text(f"PRAGMA {name}"))).scalar()
+            name: connection.execute(text(f"PRAGMA {name}")).scalar()
             for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
         }
 
@@ -183,7 +179,7 @@ async def test_a_path_with_odd_characters_is_taken_as_it_is(tmp_path):
 
 
 async def test_a_url_opens_the_database_it_names(tmp_path):
-    await (await Database.open(f"sqlite+aiosqlite:///{tmp_path}/b.db")).close()
+    await (await Database.open(f"sqlite:///{tmp_path}/b.db")).close()
 
     assert (tmp_path / "b.db").exists()
 
@@ -198,8 +194,8 @@ async def main():
     database = await Database.open(pathlib.Path(sys.argv[1]))
     add = text("INSERT INTO events (stream_id, seq, event) VALUES ('s', :seq, '{}')")
     await database.write(lambda c: c.execute(add, {"seq": 0}))
-    async def unfinished(connection):
-        await connection.execute(add, {"seq": 1})
+    def unfinished(connection):
+        connection.execute(add, {"seq": 1})
         os.kill(os.getpid(), signal.SIGKILL)
     await database.write(unfinished)
 
@@ -258,7 +254,7 @@ async def test_a_database_that_another_process_holds_is_refused(tmp_path):
 async def test_a_database_that_may_only_be_read_is_refused(tmp_path):
     path = tmp_path / "a.db"
     sqlite3.connect(path).close()
-    url = f"sqlite+aiosqlite:///file:{path}?mode=ro&uri=true"
+    url = f"sqlite:///file:{path}?mode=ro&uri=true"
 
     assert "Let this user write to the file" in await refusal(url)
 

@@ -10,10 +10,11 @@ async def test_a_key_is_found_by_its_digest_until_it_is_revoked(store, clock):
     await store.keys.insert(key)
     clock.at = 77.0
 
-    assert await store.keys.by_digest(digest_of(plain)) == key
+    assert await store.keys.admit(digest_of(plain)) == (key, True)
+    assert await store.keys.admit(None) == (None, True)
     assert await store.keys.any_active()
     assert await store.keys.revoke(key.id)
-    assert await store.keys.by_digest(digest_of(plain)) is None
+    assert await store.keys.admit(digest_of(plain)) == (None, False)
     assert not await store.keys.any_active()
     assert [(k.id, k.revoked_at) for k in await store.keys.all()] == [(key.id, 77.0)]
 
@@ -39,7 +40,7 @@ async def test_keys_are_listed_oldest_first(store):
 
 async def test_without_keys_none_is_active(store):
     assert not await store.keys.any_active()
-    assert await store.keys.by_digest(digest_of("sk-sdl-guess")) is None
+    assert await store.keys.admit(digest_of("sk-sdl-guess")) == (None, False)
 
 
 def test_a_key_can_be_typed_and_its_record_does_not_give_it_away():

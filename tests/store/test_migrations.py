@@ -21,7 +21,7 @@ async def test_the_migrated_schema_is_exactly_the_tables():
         )
         return compare_metadata(context, metadata)
 
-    found = await database.read(lambda connection: connection.run_sync(differences))
+    found = await database.read(differences)
     await database.close()
 
     assert found == []
@@ -51,7 +51,7 @@ async def test_the_migrated_schema_has_the_keys_and_constraints_of_the_tables():
     def read(connection):
         return constraints(inspect(connection))
 
-    found = await database.read(lambda connection: connection.run_sync(read))
+    found = await database.read(read)
     await database.close()
 
     assert found == wanted
@@ -61,8 +61,8 @@ async def test_opening_again_changes_nothing_and_keeps_the_rows(tmp_path):
     insert = text("INSERT INTO events (stream_id, seq, event) VALUES ('s', 0, '{}')")
     for expected in (0, 1):
         database = await Database.open(tmp_path / "a.db")
-        rows = await database.read(lambda c: c.execute(text("SELECT * FROM events")))
-        assert len(rows.all()) == expected
+        rows = await database.read(lambda c: c.execute(text("SELECT * FROM events")).all())
+        assert len(rows) == expected
         if expected == 0:
             await database.write(lambda c: c.execute(insert))
         await database.close()
@@ -70,10 +70,10 @@ async def test_opening_again_changes_nothing_and_keeps_the_rows(tmp_path):
 
 async def test_foreign_keys_are_on_after_the_migration():
     database = await Database.open(MEMORY)
-    row = await database.read(lambda c: c.execute(text("PRAGMA foreign_keys")))
+    state = await database.read(lambda c: c.execute(text("PRAGMA foreign_keys")).scalar())
     await database.close()
 
-    assert row.scalar() == 1
+    assert state == 1
 
 
 def test_the_steps_form_one_line_from_nothing_to_head():

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from sqlalchemy.exc import IntegrityError
 
 from sanderling.records import CodeCallItem, ReasoningItem, RunError, Usage
 from tests.store.makers import make_message, make_run
@@ -72,8 +73,8 @@ async def test_items_come_back_in_the_order_they_were_added(store):
     run = make_run()
     await store.runs.insert(run, [question, hint])
 
-    for item in (ReasoningItem("rs_1", "hm"), call, answer):
-        assert await store.runs.add_output(run.id, item)
+    assert await store.runs.record(run.id, 0, [], outputs=[ReasoningItem("rs_1", "hm")])
+    assert await store.runs.record(run.id, 0, [], outputs=[call, answer])
 
     assert await store.runs.items(run.id, "input") == [question, hint]
     assert await store.runs.items(run.id, "output") == [ReasoningItem("rs_1", "hm"), call, answer]
@@ -84,7 +85,7 @@ async def test_an_item_is_found_in_any_stored_run_of_its_organization(store):
     unstored = make_run(request={"stored": False})
     question, answer, hidden = make_message("q"), make_message("a"), make_message("h")
     await store.runs.insert(run, [question])
-    await store.runs.add_output(run.id, answer)
+    await store.runs.record(run.id, 0, [], outputs=[answer])
     await store.runs.insert(foreign, [question])
     await store.runs.insert(unstored, [hidden])
 
@@ -102,13 +103,34 @@ async def test_an_item_that_stands_in_several_runs_is_taken_from_the_newest(stor
     assert await store.runs.find_item("org_a", "msg_1") == make_message("new", id="msg_1")
 
 
-async def test_an_output_of_a_run_deleted_meanwhile_is_dropped_and_said_so(store):
+async def test_what_happened_in_a_run_deleted_meanwhile_is_dropped_and_said_so(store):
     run = make_run()
     await store.runs.insert(run, ())
     await store.runs.delete("org_a", run.id)
 
-    assert not await store.runs.add_output(run.id, make_message("late"))
+    assert not await store.runs.record(run.id, 0, [{"n": 0}], outputs=[make_message("late")])
     assert await store.runs.items(run.id, "output") == []
+    assert await store.events.last_seq(run.id) == -1
+
+
+async def test_events_items_and_changes_are_recorded_together_or_not_at_all(store):
+    run, answer = make_run(status="in_progress"), make_message("42", role="assistant")
+    await store.runs.insert(run, ())
+    await store.runs.record(run.id, 0, [{"n": 0}])
+
+    with pytest.raises(IntegrityError):
+        await store.runs.record(
+            run.id, 0, [{"n": "taken"}], outputs=[answer], changes={"status": "completed"}
+        )
+    assert await store.runs.items(run.id, "output") == []
+    assert (await store.runs.get("org_a", run.id)).status == "in_progress"
+
+    assert await store.runs.record(
+        run.id, 1, [{"n": 1}], outputs=[answer], changes={"status": "completed"}
+    )
+    assert await store.events.after(run.id, -1) == [(0, {"n": 0}), (1, {"n": 1})]
+    assert await store.runs.items(run.id, "output") == [answer]
+    assert (await store.runs.get("org_a", run.id)).status == "completed"
 
 
 async def test_deleting_takes_items_and_events_along(store):
@@ -145,7 +167,7 @@ async def insert_chain(store, count):
         run = make_run(request={"previous_run_id": previous}, created_at=float(number))
         question, answer = make_message(f"q{number}"), make_message(f"a{number}", role="assistant")
         await store.runs.insert(run, [question])
-        await store.runs.add_output(run.id, answer)
+        await store.runs.record(run.id, 0, [], outputs=[answer])
         chain.append((run, [question], [answer]))
         previous = run.id
     return chain

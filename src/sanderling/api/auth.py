@@ -27,11 +27,10 @@ async def organization(request: Request) -> str:
     """
     store: Store = request.app.state.services.store
     token = _token(request)
-    if token:
-        key = await store.keys.by_digest(digest_of(token))
-        if key is not None:
-            return key.organization_id
-    if not await store.keys.any_active():
+    key, has_keys = await store.keys.admit(digest_of(token) if token else None)
+    if key is not None:
+        return key.organization_id
+    if not has_keys:
         return OPEN_ORGANIZATION
     if token:
         raise Unauthorized(f"Incorrect API key provided: {_masked(token)}.")

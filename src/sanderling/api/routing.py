@@ -10,7 +10,8 @@ from sanderling.api.auth import organization
 from sanderling.api.services import Services
 
 
-def _services(request: Request) -> Services:
+async def _services(request: Request) -> Services:
+    # `async`, though it waits for nothing: FastAPI would call a plain function in a thread.
     services: Services = request.app.state.services
     return services
 

@@ -35,8 +35,10 @@ class Live:
     """
     What this process knows of one container's box. Changed by Boxes and by the execution at work.
 
-    is_whole: a box stands, as far as we know, and holds every recorded file.
+    is_whole: a box stands, as far as we know, and holds every recorded file. If it does not stand
+        any more, whoever uses it is told so by the sandbox (NotFound) and makes this False.
     has_run: code ran in it since this process has known it.
+    is_closed: the container is not running any more; set before its box is closed.
     executions: how many are running or queued; while there are any the container cannot expire.
     written: path -> bytes of what we ourselves wrote into the box since the first of them began.
     notices: sentences that the next execution's output must begin with.
@@ -78,6 +80,9 @@ class Boxes:
         """
         Make sure a box stands with every recorded file in it.
 
+        A box that was whole is believed to stand: the next call to the sandbox finds out for
+        nothing, and asking first would cost every execution as much as its code.
+
         Raises:
             NotFound, Expired: the container is not running any more.
             SpawnFailed, MachineFull, MachineUnfit, HostUnavailable: there is none, or not a whole
@@ -85,13 +90,12 @@ class Boxes:
         """
         live = self.live(container.id)
         async with live.lock:
+            if live.is_whole and not live.is_closed:
+                return
             # Under the lock, because `close` takes it too: no box is made after the last one went.
             refuse_unless_running(container.id, await self._store.containers.find(container.id))
             limits = BoxLimits(memory_bytes=MEMORY_TIER_BYTES[container.memory_limit])
             is_new = await self._sandbox.create(container.id, limits)
-            if live.is_whole and not is_new:
-                return
-            live.is_whole = False
             # A container older than this process may have run code under the one before it.
             if is_new and (live.has_run or container.created_at < self._started_at):
                 live.notices = [VARIABLES_GONE]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from typing import Any, Literal
 
 from sanderling.clock import Clock
@@ -41,8 +41,8 @@ from sanderling.store.paging import Listing, Page
 from sanderling.store.store import Store
 
 # How exactly the last use of a container is known. Deadlines are minutes away, and every touch is a
-# write that reaches the disk; one call of code is four uses.
-TOUCH_EVERY_S = 1.0
+# write that reaches the disk; one call of code is several uses.
+TOUCH_EVERY_S = 5.0
 
 
 class Containers:
@@ -315,7 +315,7 @@ class Containers:
 
         async def perform() -> None:
             try:
-                told.put_nowait(await self._perform(container, cell))
+                await self._perform(container, cell, told.put_nowait)
             finally:
                 told.put_nowait(None)
 
@@ -403,11 +403,16 @@ class Containers:
                 container_id, path, blob_id=blob_id, bytes=bytes, source=source
             )
 
-    async def _perform(self, container: Container, cell: Cell) -> Execution:
-        container = await self.get(container.organization_id, container.id)
+    async def _perform(
+        self, container: Container, cell: Cell, tell: Callable[[Execution], None]
+    ) -> None:
+        if is_overdue(container, self._clock.now()):
+            container = await self.get(container.organization_id, container.id)
         live = self._boxes.begin(container.id)  # at once, so that it cannot expire in between
         try:
             execution = await cell.perform(live)
+            tell(execution)
+            # Nobody waits for this; before `end`, because from then on the container may expire.
             await self._touch(container)
         finally:
             self._boxes.end(container.id)
@@ -418,7 +423,6 @@ class Containers:
             status=execution.status,
             duration_ms=execution.duration_ms,
         )
-        return execution
 
     def _own(self, work: Coroutine[Any, Any, None], *, name: str) -> asyncio.Task[None]:
         task = asyncio.create_task(work, name=name)

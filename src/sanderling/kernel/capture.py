@@ -20,6 +20,11 @@ from sanderling.kernel.channel import DESCRIPTORS, Channel, Stream
 
 _LINE_BUFFERED = 1  # _IOLBF of <stdio.h>, on every Linux
 
+# Looked up where this is imported, in the zygote: half a millisecond that no kernel spends.
+_libc = ctypes.CDLL(None)
+_fflush, _setvbuf = _libc.fflush, _libc.setvbuf
+_c_stdout = ctypes.c_void_p.in_dll(_libc, "stdout")
+
 # Taken now: these run while user code may have put others in their place.
 _bytes, _len, _memoryview, _type, _ValueError = bytes, len, memoryview, type, ValueError
 
@@ -74,11 +79,8 @@ class Streams:
         channel.flush_with(self.flush)
         # Else a child would write the unfinished line of its parent once more.
         os.register_at_fork(before=self.flush)
-        libc = ctypes.CDLL(None)
-        self._flush_c = libc.fflush
         # Into a pipe C writes whole buffers; its lines should come between Python's.
-        c_stdout = ctypes.c_void_p.in_dll(libc, "stdout")
-        libc.setvbuf(c_stdout, None, _LINE_BUFFERED, 0)
+        _setvbuf(_c_stdout, None, _LINE_BUFFERED, 0)
 
     @property
     def are_replaced(self) -> bool:
@@ -111,7 +113,7 @@ class Streams:
     def flush_all(self) -> None:
         """Send unfinished lines of ours and of C."""
         self.flush()
-        self._flush_c(None)
+        _fflush(None)
 
     def _is_detached(self, name: Stream) -> bool:
         try:

@@ -67,9 +67,18 @@ class Channel:
 
     def end(self, status: str) -> None:
         """Send `done`; from now on there is no cell."""
+        if self._flush is not None:
+            self._flush()
         with self._lock:
-            self.send("done", status=status)
-            self._nonce = None
+            self._is_sending = True
+            try:
+                self._drain()
+            finally:
+                self._is_sending = False
+            self._send_waiting()
+            done = protocol.prefix({"op": "done", "nonce": self._nonce, "status": status})
+            self._nonce = None  # first: a signal handler that prints may come at any line
+            self._transmit(done)
 
     def receive(self) -> bytes:
         """Return the host's next message; empty when it has closed the socket."""

@@ -30,10 +30,14 @@ class Display:
         self.figures.install()
         figures.after_import({"PIL.ImageShow": self._wrap_viewer})
 
-    def show(self, value: object) -> None:
-        """Show one value. Raises whatever its own code raises."""
+    def show(self, value: object, *, is_wanted: bool = True) -> None:
+        """
+        Show one value. Raises whatever its own code raises.
+
+        is_wanted: False: leave out a figure whose picture the cell has shown already.
+        """
         if self.figures.is_figure(value):
-            self.figures.show(value)
+            self.figures.show(value, is_wanted=is_wanted)
             return
         picture = self._picture(value)
         if picture is not None:
@@ -42,9 +46,8 @@ class Display:
             self.show_text(repr(value))
 
     def show_result(self, value: object) -> None:
-        """Show a cell's result; a figure that the cell has shown already is not shown twice."""
-        if not self.figures.is_shown(value):
-            self.show(value)
+        """Show the value of a cell's last expression."""
+        self.show(value, is_wanted=False)
 
     def display(self, *values: object, **_options: object) -> None:
         """Show each value at this moment. Options of IPython's function are accepted, unused."""

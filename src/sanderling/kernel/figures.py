@@ -3,7 +3,7 @@ matplotlib figures as pictures: shown by `plt.show()`, by a cell's end, or as a 
 
 Works on matplotlib itself, not as a backend of it: `plt.show`, `Figure.show` and `Figure.savefig`
 are wrapped when their modules are loaded, so it makes no difference which backend a cell selects.
-A figure is shown once per cell. Where it was saved during the cell travels with its picture, so
+A picture of a figure is shown once per cell. Where it was saved during the cell travels with it, so
 that the picture and the file can be recognised as one.
 """
 
@@ -47,9 +47,9 @@ class Figures:
         self._data_folder = data_folder
         self._emit = emit
         self._count = 0
-        # For the running cell: figure -> path, and the figures that have been shown.
+        # For the running cell: figure -> path, and figure -> the picture of it that was shown.
         self._saved: weakref.WeakKeyDictionary[Any, str] = weakref.WeakKeyDictionary()
-        self._shown: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._shown: weakref.WeakKeyDictionary[Any, bytes] = weakref.WeakKeyDictionary()
         self._savefig: Callable[..., object] | None = None
 
     def install(self) -> None:
@@ -74,24 +74,27 @@ class Figures:
         module = _modules.get("matplotlib.figure")
         return module is not None and isinstance(value, module.Figure)
 
-    def is_shown(self, value: object) -> bool:
-        """Whether `value` is a figure that was shown in this cell and not changed since."""
-        return self.is_figure(value) and value in self._shown and not cast("Any", value).stale
+    def show(self, figure: Any, *, is_wanted: bool = True) -> None:
+        """
+        Render a figure and show it.
 
-    def show(self, figure: Any) -> None:
-        """Render a figure and show it, whether or not it has been shown before."""
-        self._shown.add(figure)
+        is_wanted: False: only if the cell has not shown just this picture of it before.
+        """
         buffer = io.BytesIO()
         assert self._savefig is not None
         # Cut to what is drawn, as notebooks do: labels outside the axes are not lost.
         self._savefig(figure, buffer, format="png", bbox_inches="tight", dpi="figure")
+        data = buffer.getvalue()
+        if not is_wanted and self._shown.get(figure) == data:
+            return
+        self._shown[figure] = data
         self._count += 1
         name = picture_name(self._saved.get(figure), _title(figure), f"figure_{self._count}")
-        self._emit(Picture("image/png", buffer.getvalue(), name, self._saved.get(figure)))
+        self._emit(Picture("image/png", data, name, self._saved.get(figure)))
 
     def show_open(self) -> None:
         """
-        Show what is open and was not shown yet, oldest first, and close it all.
+        Show what is open and not shown yet as it is now, oldest first, and close it all.
 
         Raises:
             Exception: the first that a figure raised; the others are shown all the same.
@@ -103,10 +106,10 @@ class Figures:
         try:
             for number in pyplot.get_fignums():
                 figure = pyplot.figure(number)
-                if figure in self._shown or not _has_content(figure):
+                if not _has_content(figure):
                     continue
                 try:
-                    self.show(figure)
+                    self.show(figure, is_wanted=False)
                 except Exception as error:  # noqa: BLE001 - whatever drawing raises
                     errors.append(error)
         finally:
@@ -131,7 +134,7 @@ class Figures:
 
         @functools.wraps(show)
         def show_here(figure: Any, *_args: Any, **_kwargs: Any) -> None:
-            self.show(figure)
+            self.show(figure, is_wanted=False)
 
         figure_class.savefig, figure_class.show = savefig_and_remember, show_here
 

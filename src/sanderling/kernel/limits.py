@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Any
 
 from sanderling.kernel.border import Border, data_bytes
 
@@ -31,11 +32,29 @@ def limit_memory(border: Border, memory_bytes: int) -> None:
     border.limit_memory(data_bytes() + memory_bytes)
 
 
-def limit_threads(cpu_count: int) -> None:
-    """Have BLAS and OpenMP use `cpu_count` threads: one was all the zygote allowed them."""
-    for name in _THREAD_VARIABLES:
-        os.environ[name] = str(cpu_count)
-    # Only if a library has loaded it: where it is missing, so are the pools it would set.
-    threadpoolctl = sys.modules.get("threadpoolctl")
-    if threadpoolctl is not None and cpu_count > 1:
-        threadpoolctl.threadpool_limits(limits=cpu_count)
+class ThreadPools:
+    """The thread pools of the number libraries that are loaded."""
+
+    def __init__(self) -> None:
+        self._controller: Any = None
+
+    def find(self) -> None:
+        """Look for them: 10 ms, which the zygote spends once, so that no kernel has to."""
+        # Only if a library has loaded it: where it is missing, so are the pools it would set.
+        threadpoolctl: Any = sys.modules.get("threadpoolctl")
+        if threadpoolctl is not None:
+            self._controller = threadpoolctl.ThreadpoolController()
+
+    def limit(self, cpu_count: int) -> None:
+        """Have BLAS and OpenMP use `cpu_count` threads: one was all the zygote allowed them."""
+        for name in _THREAD_VARIABLES:
+            os.environ[name] = str(cpu_count)
+        if cpu_count == 1:
+            return
+        if self._controller is None:
+            self.find()
+        if self._controller is not None:
+            self._controller.limit(limits=cpu_count)
+
+
+THREAD_POOLS = ThreadPools()

@@ -8,7 +8,9 @@ at the user's lines. Unknown commands end the cell with an error that says so.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
+import io
 import os
 import re
 import statistics
@@ -16,6 +18,7 @@ import subprocess
 import sys
 import time
 import timeit
+import types
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -26,6 +29,7 @@ _WITHOUT_EFFECT = frozenset(
     "matplotlib config load_ext reload_ext unload_ext autoreload precision colors xmode".split()
 )
 _SHELL_NAMES = frozenset("ls cat cp mv rm mkdir rmdir head tail grep wc man less more".split())
+_OURS = frozenset({"In", "Out"})
 _TIMEIT_RUNS = 5
 _TIMEIT_SECONDS = 0.2  # what one run should take at least, for the clock's sake
 
@@ -176,12 +180,14 @@ class Magics:
             "pwd": lambda _: os.getcwd(),
             "sx": self.shell_lines,
             "system": self.shell,
+            "who": self._list_names,
         }
         self._cells: dict[str, Callable[[str, str], object]] = {
             "time": self._time_cell,
             "timeit": self._timeit_cell,
             "bash": self._shell_cell,
             "sh": self._shell_cell,
+            "capture": self._capture,
             "writefile": self._write_file,
         }
 
@@ -268,14 +274,14 @@ class Magics:
             print(f"CPU times: total: {_duration(cpu)}\nWall time: {_duration(wall)}")
 
     def _timeit(self, arguments: str) -> None:
-        self._measure(arguments, "pass")
+        number, runs, statement = _timeit_options(arguments)
+        self._measure(statement, "pass", number, runs)
 
     def _timeit_cell(self, arguments: str, body: str) -> None:
-        options = _timeit_options(arguments)[2]
-        self._measure(arguments.removesuffix(options) + body, options or "pass")
+        number, runs, setup = _timeit_options(arguments)
+        self._measure(body, setup or "pass", number, runs)
 
-    def _measure(self, arguments: str, setup: str) -> None:
-        number, runs, statement = _timeit_options(arguments)
+    def _measure(self, statement: str, setup: str, number: int, runs: int) -> None:
         timer = timeit.Timer(statement or "pass", setup, globals=self._session.names)
         if number == 0:
             number = 1
@@ -287,6 +293,19 @@ class Magics:
             f"{_duration(mean)} ± {_duration(spread)} per loop "
             f"(mean ± std. dev. of {runs} runs, {number:,} loops each)"
         )
+
+    def _list_names(self, _arguments: str) -> None:
+        names = self._session.names
+        print("  ".join(n for n in names if not n.startswith("_") and n not in _OURS))
+
+    def _capture(self, arguments: str, body: str) -> None:
+        """Run the cell; keep what it writes under the name given, show nothing but pictures."""
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            self._session.evaluate(self._session.body_of_cell(body), is_shown=False)
+        if arguments.isidentifier():
+            captured = types.SimpleNamespace(stdout=out.getvalue(), stderr=err.getvalue())
+            self._session.names[arguments] = captured
 
     def _shell_cell(self, _arguments: str, body: str) -> None:
         sys.stdout.flush()
@@ -311,7 +330,7 @@ def _installed() -> dict[str, str]:
 
 
 def _timeit_options(arguments: str) -> tuple[int, int, str]:
-    """Return loops (0: find out), runs and the statement of `-n 10 -r 3 statement`."""
+    """Return loops (0: find out), runs and the rest of `-n 10 -r 3 rest`."""
     number, runs = 0, _TIMEIT_RUNS
     while match := re.match(r"\s*-([nr])\s*(\d+)(?:\s+|$)|\s*-[opq](?:\s+|$)", arguments):
         if match[1] == "n":

@@ -18,6 +18,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sanderling.kernel import limits
+
 # What code written by models imports, and what the libraries below would import at first use.
 STANDARD_MODULES = (
     "argparse asyncio base64 bisect calendar collections concurrent.futures contextlib copy csv "
@@ -66,6 +68,7 @@ def preload(names: Sequence[str]) -> PreloadReport:
     for name, warm in _WARMERS.items():
         if name in loaded:
             warm()
+    limits.THREAD_POOLS.find()
     absent = [name for name in loaded if name not in sys.modules]
     if absent:
         raise PreloadFailed(f"Loaded, but not there: {', '.join(absent)}.")

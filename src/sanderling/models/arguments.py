@@ -94,7 +94,7 @@ def _code_in_text(text: str, nesting: int) -> str | None:
 def _code_in_value(value: Any, nesting: int) -> str | None:
     if isinstance(value, str):
         return _code_in_text(value.strip(), nesting + 1)
-    if not isinstance(value, dict):
+    if not isinstance(value, dict) or nesting > NESTING_MAX:
         return None
     named = {str(key).lower(): part for key, part in value.items()}
     for name in CODE_KEYS:

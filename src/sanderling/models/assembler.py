@@ -139,8 +139,9 @@ class TurnAssembler:
             ModelRefused: it is an error in place of a chunk.
         """
         if not isinstance(chunk, Mapping):
+            what = "text" if isinstance(chunk, str) else f"a JSON {type(chunk).__name__}"
             raise ModelProtocol(
-                f"The model server sent {type(chunk).__name__} in place of a chat completion."
+                f"The model server sent {what} in place of a chat completion. Check --model-url."
             )
         if chunk.get("object") == "error" and isinstance(chunk.get("message"), str):
             raise ModelRefused(f"The model server ended the answer: {chunk['message']}")
@@ -266,8 +267,9 @@ class TurnAssembler:
         if call.is_started:
             return
         call.is_started = True
-        call.name, call.is_code = self._offer.resolve(call.name)
-        call.call_id = call.call_id or new_id("call")
+        call.name, call.is_code = self._offer.resolve(call.name, call.arguments)
+        is_taken = any(c.call_id == call.call_id for c in self._calls[: self._front])
+        call.call_id = new_id("call") if is_taken or not call.call_id else call.call_id
         yield CallStarted(self._front, call.call_id, call.name, call.is_code)
 
     def _write(self, call: _Call) -> Iterator[ModelEvent]:
@@ -282,7 +284,7 @@ class TurnAssembler:
 
     def _understand(self, call: _Call) -> str | None:
         """Return the final text of a call; None if there is none to be had."""
-        name, is_code = self._offer.resolve(call.name)
+        name, is_code = self._offer.resolve(call.name, call.arguments)
         if is_code:
             return interpret_code(call.arguments)
         if not call.arguments.strip() and (name in self._offer.bare_functions or self._whole):
@@ -415,7 +417,9 @@ def _begins_anew(call: _Call, call_id: str, name: str, arguments: object) -> boo
         return False
     is_other_id = bool(call_id and call.call_id)
     if is_whole(call.arguments):
-        return is_other_id or name != call.name or arguments not in ("", None, call.arguments)
+        more = arguments.strip() if isinstance(arguments, str) else ""
+        is_more = more not in ("", call.arguments.strip())
+        return is_other_id or name != call.name or is_more
     return is_other_id and name != call.name and not call.arguments
 
 

@@ -81,8 +81,8 @@ class CallFinished:
     """
     The whole call. For code, `text` is the source to run; for a function, clean JSON arguments.
 
-    `problem` is set when a code call could not be understood: nothing must be run, and the
-    sentence goes back to the model.
+    `problem` is set when a call could not be understood (`text` is `{}` for a function then):
+    nothing must be run or passed on, and the sentence goes back to the model.
     """
 
     index: int

@@ -27,6 +27,8 @@ from sanderling.models.text_protocol import as_text
 _CONNECT_TIMEOUT_S = 10.0
 # Of a server's own words at most this much is shown; some answer with a page of HTML.
 _MESSAGE_CHARS_MAX = 500
+# What decoding JSON raises: not JSON or not UTF-8, and nested too deeply.
+_UNREADABLE = (ValueError, RecursionError)
 _HINTS = {
     400: "It does not accept this request.",
     401: "Check the key in SANDERLING_MODEL_KEY.",
@@ -96,7 +98,12 @@ class ChatModel:
             return
         if not assembler.is_recoverable:
             raise failure
-        for event in assembler.recover(await self._ask(body)):
+        reply = await self._ask(body)
+        try:
+            recovered = assembler.recover(reply)
+        except RecursionError as error:
+            raise self._model_error(error) from error
+        for event in recovered:
             yield event
 
     async def names(self) -> list[str]:
@@ -136,7 +143,7 @@ class ChatModel:
                     events = assembler.feed(chunk)
                 except StopAsyncIteration:
                     break
-                except (openai.OpenAIError, ValueError, TimeoutError, ModelError) as error:
+                except (*_UNREADABLE, openai.OpenAIError, TimeoutError, ModelError) as error:
                     if assembler.has_ended:
                         break  # all there was to say has been said
                     raise self._broken(error) from error
@@ -181,7 +188,7 @@ class ChatModel:
             try:
                 async with asyncio.timeout(self._timeout_s):
                     return await self._client.post("/chat/completions", body=sent, cast_to=object)
-            except (openai.OpenAIError, TimeoutError, ValueError) as error:
+            except (*_UNREADABLE, openai.OpenAIError, TimeoutError) as error:
                 if not self._learn(error, sent):
                     raise self._model_error(error) from error
 

@@ -67,7 +67,7 @@ class CodeDecoder:
         while True:  # whatever follows a whole value is a repetition
             yield
 
-    def _object(self) -> _Walk:
+    def _object(self, depth: int = 0) -> _Walk:
         found = False
         while (character := (yield from self._next_of_note(","))) != "}":
             key = yield from self._key(character)
@@ -75,8 +75,8 @@ class CodeDecoder:
             if key in CODE_KEYS and character in "\"'" and not found:
                 found = True
                 yield from self._string(character, self._decoded)
-            elif key in WRAPPER_KEYS and character == "{":
-                yield from self._object()
+            elif key in WRAPPER_KEYS and character == "{" and depth < NESTING_MAX:
+                yield from self._object(depth + 1)
             else:
                 yield from self._skipped_value(character)
         self.is_closed = True

@@ -37,9 +37,9 @@ class Offer:
             text_calls=text_calls,
         )
 
-    def resolve(self, name: str) -> tuple[str, bool]:
+    def resolve(self, name: str, arguments: str) -> tuple[str, bool]:
         """Return the name a call goes by, and whether it is the code tool."""
-        if not name and self.code and not self.functions:
+        if not name and self.code and (not self.functions or '"code"' in arguments):
             return CODE_TOOL_NAME, True
         if not name and not self.code and len(self.functions) == 1:
             return next(iter(self.functions)), False

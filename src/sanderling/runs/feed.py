@@ -1,7 +1,8 @@
 """
 Every event of every run: written once, then handed to whoever listens; replayed from the start.
 
-An event is delivered only after it is on the disk, so what a client saw is what it can read again.
+An event is delivered only after it is on the disk, and with it the item it closes and what it
+changes in the run's row, so what a client saw is what it can read again.
 Writers do not wait for the disk at each token: appended events gather, and one task writes all that
 gathered for a run in one transaction, so the slower the disk the larger the batches. A writer that
 gets too far ahead is held back; followers never hold anybody back, because they read from the store
@@ -14,14 +15,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from functools import partial
 
 from sanderling.errors import SanderlingError
 from sanderling.observe import logs
+from sanderling.records import Item
 from sanderling.runs.events import Event, is_terminal
 from sanderling.store.codec import Codec
+from sanderling.store.runs import RunChanges
 from sanderling.store.store import Store
 
 # How far a run may be ahead of the disk: a second of the fastest models, and a bounded loss of
@@ -33,6 +36,15 @@ TAIL_MAX = 256
 PAGE_EVENTS = 500
 
 _EVENTS = Codec[Event](Event)
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """An event, and what is written with it: the item it closes, what it changes in the row."""
+
+    event: Event
+    item: Item | None = None
+    changes: RunChanges = field(default_factory=RunChanges)
 
 
 @dataclass(slots=True)
@@ -47,11 +59,10 @@ class _Stream:
     """
 
     next_seq: int
-    waiting: list[Event] = field(default_factory=list)
+    waiting: list[_Entry] = field(default_factory=list)
     tail: deque[tuple[int, Event]] = field(default_factory=lambda: deque(maxlen=TAIL_MAX))
     written: asyncio.Condition = field(default_factory=asyncio.Condition)
     is_over: bool = False
-    settle: Callable[[], Awaitable[None]] | None = None
     failure: SanderlingError | None = None
 
     @property
@@ -85,16 +96,22 @@ class Feed:
             self._writer = asyncio.create_task(self._write_forever())
 
     async def append(
-        self, run_id: str, event: Event, *, settle: Callable[[], Awaitable[None]] | None = None
+        self,
+        run_id: str,
+        event: Event,
+        *,
+        item: Item | None = None,
+        changes: RunChanges | None = None,
     ) -> None:
         """
         Take the run's next event; it is on the disk soon, or when `flush` returns.
 
-        A terminal event closes the stream. The run must have been begun.
+        A terminal event closes the stream. The run must have been begun. The event is taken before
+        anything is waited for: a caller that is cancelled in here was only held back.
 
         Args:
-            settle: what must be done when the event is on the disk and before anybody is told;
-                for the terminal event.
+            item: the output item that the event closes; written in the same transaction.
+            changes: what the event changes in the run's row; likewise.
 
         Raises:
             SanderlingError: an event before this one could not be written.
@@ -103,9 +120,8 @@ class Feed:
         assert not stream.is_over, "nothing follows a terminal event"
         if stream.failure is not None:
             raise stream.failure
-        assert settle is None or is_terminal(event)
-        stream.is_over, stream.settle = is_terminal(event), settle
-        stream.waiting.append(event)
+        stream.is_over = is_terminal(event)
+        stream.waiting.append(_Entry(event, item, changes or RunChanges()))
         stream.next_seq += 1
         self._dirty[run_id] = None
         self._wake.set()
@@ -162,17 +178,24 @@ class Feed:
     async def _write(self, run_id: str, stream: _Stream) -> None:
         batch = tuple(stream.waiting)
         first = stream.durable_seq + 1
+        changes = RunChanges()
+        for entry in batch:
+            changes.update(entry.changes)
         try:
-            await self._store.events.append(run_id, first, [_EVENTS.dumps(e) for e in batch])
-            if stream.settle is not None and len(batch) == len(stream.waiting):
-                await stream.settle()
+            await self._store.runs.record(
+                run_id,
+                first,
+                [_EVENTS.dumps(entry.event) for entry in batch],
+                outputs=[entry.item for entry in batch if entry.item is not None],
+                changes=changes,
+            )
         except Exception as error:  # noqa: BLE001 - one run's trouble must not end the writer
             logs.error("feed.failed", cause=error, run_id=run_id)
             await _fail(stream, SanderlingError("The events of the run cannot be stored."))
             return
         async with stream.written:
             del stream.waiting[: len(batch)]
-            stream.tail.extend(enumerate(batch, first))
+            stream.tail.extend(enumerate((entry.event for entry in batch), first))
             if stream.is_over and not stream.waiting:
                 self._streams.pop(run_id, None)
             stream.written.notify_all()

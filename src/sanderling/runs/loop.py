@@ -248,10 +248,19 @@ class Loop:
             self._code_calls += 1
             turn.written = event
         else:
-            turn.function_calls += 1
             item_id = self._writer.open.item_id
             function = FunctionCallItem(item_id, event.call_id, event.name, event.text)
-            await self._writer.finish(function, FunctionCallFinished(function))
+            if event.problem is None:
+                turn.function_calls += 1
+                await self._writer.finish(function, FunctionCallFinished(function))
+            else:
+                # Nobody can make sense of the arguments: not for the client to answer.
+                turn.calls += 1
+                function = replace(function, status="incomplete")
+                await self._writer.finish(function, FunctionCallFinished(function))
+                self._writer.entries.append(
+                    HiddenCall(event.call_id, event.name, event.text, event.problem)
+                )
 
     async def _run_written(self, turn: _Turn, following: ModelEvent) -> None:
         """Run the code call that was complete before `following`, if there is one."""

@@ -1,15 +1,13 @@
 """
 Turns the events of one run into its records, and hands them to the feed.
 
-The order is what makes a crash harmless. An item is stored before the event that closes it, and the
-run's row is changed once, after its last event is on the disk and before anybody is told. So
-whatever a client was told can be looked up, and a run that a crash left half-way still says so in
-its row.
+An item is stored in one transaction with the event that closes it, and the run's row is changed
+once, in one transaction with its last event. Nobody is told before. So whatever a client was told
+can be looked up, and a run that a crash left half-way still says so in its row.
 """
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
 
 from sanderling.records import Run, RunError, RunStatus, Usage
@@ -25,7 +23,7 @@ from sanderling.runs.events import (
 from sanderling.runs.feed import Feed
 from sanderling.runs.lifecycle import is_over, may_become
 from sanderling.runs.open_item import OpenItem
-from sanderling.store.store import Store
+from sanderling.store.runs import RunChanges
 
 
 class Recorder:
@@ -37,26 +35,34 @@ class Recorder:
         open_item: the item that has begun and not ended.
     """
 
-    def __init__(self, run: Run, *, store: Store, feed: Feed) -> None:
+    def __init__(self, run: Run, *, feed: Feed) -> None:
         self.run = run
         self.open_item = OpenItem()
-        self._store = store
         self._feed = feed
 
     async def record(self, event: Event) -> None:
         """
         Take the run's next event. When the caller is cancelled the event is recorded whole or,
-        if nothing of it was, not at all.
+        if nothing of it was, not at all: nothing is waited for before the feed has taken it.
 
         Raises:
-            SanderlingError: it could not be written.
+            SanderlingError: an event before it could not be written.
         """
-        work = asyncio.ensure_future(self._record(event))
-        try:
-            await asyncio.shield(work)
-        except asyncio.CancelledError:
-            await asyncio.wait({work})
-            raise
+        match event:
+            case RunChanged():
+                await self._change(event)
+            case (
+                CodeCallFinished()
+                | MessageFinished()
+                | ReasoningFinished()
+                | FunctionCallFinished()
+            ):
+                self.fold(event)
+                await self._feed.append(self.run.id, event, item=event.item)
+            case _:
+                # More of an item: the event itself is the only record.
+                self.fold(event)
+                await self._feed.append(self.run.id, event)
 
     async def end(
         self, status: RunStatus, at: float, *, usage: Usage | None, error: RunError | None
@@ -68,23 +74,6 @@ class Recorder:
         if closing is not None:
             await self.record(closing)
         await self.record(RunChanged(status, at, usage, error=error))
-
-    async def _record(self, event: Event) -> None:
-        match event:
-            case RunChanged():
-                await self._change(event)
-                return
-            case (
-                CodeCallFinished()
-                | MessageFinished()
-                | ReasoningFinished()
-                | FunctionCallFinished()
-            ):
-                await self._store.runs.add_output(self.run.id, event.item)
-            case _:
-                pass  # more of an item: the event itself is the only record
-        self.fold(event)
-        await self._feed.append(self.run.id, event)
 
     def fold(self, event: Event) -> None:
         """Take account of an event that is recorded already, or about to be."""
@@ -100,17 +89,9 @@ class Recorder:
     async def _change(self, event: RunChanged) -> None:
         status = event.status
         assert status == self.run.status or may_become(self.run.status, status)
-        run = changed(self.run, event)
-        if not is_over(status):
-            self.run = run
-            await self._feed.append(run.id, event)
-            return
-
-        async def settle() -> None:
-            await write_end(self._store, run)
-
-        await self._feed.append(run.id, event, settle=settle)
-        self.run = run
+        self.run = changed(self.run, event)
+        changes = ending(self.run) if is_over(status) else None
+        await self._feed.append(self.run.id, event, changes=changes)
 
 
 def changed(run: Run, event: RunChanged) -> Run:
@@ -125,10 +106,9 @@ def changed(run: Run, event: RunChanged) -> Run:
     )
 
 
-async def write_end(store: Store, run: Run) -> None:
-    """Write into the run's row how it ended."""
-    await store.runs.update(
-        run.id,
+def ending(run: Run) -> RunChanges:
+    """Return what a run's row must say of how it ended."""
+    return RunChanges(
         status=run.status,
         container_id=run.container_id,
         completed_at=run.completed_at,

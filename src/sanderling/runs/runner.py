@@ -92,7 +92,7 @@ class Runner:
         request = run.request
         await self._store.runs.insert(run, request.input)
         await self._feed.begin(run.id, is_new=True)
-        work = self._work[run.id] = _Work(Recorder(run, store=self._store, feed=self._feed))
+        work = self._work[run.id] = _Work(Recorder(run, feed=self._feed))
         work.task = asyncio.create_task(self._carry_out(work, briefing))
         work.task.add_done_callback(lambda _: self._work.pop(run.id, None))
         logs.info("run.started", run_id=run.id, dialect=request.dialect, model=request.model)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, delete, insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import ColumnElement, Connection, Select, delete, insert, select, update
 
 from sanderling.records import ContainerFile
 from sanderling.store.database import Database
@@ -38,10 +37,10 @@ class ContainerFileTable:
         then releases the blob it had before.
         """
 
-        async def work(connection: AsyncConnection) -> ContainerFile:
+        def work(connection: Connection) -> ContainerFile:
             values = _ROWS.encode(file)
             changes = {"blob_id": values["blob_id"], "record": values["record"]}
-            row = await connection.execute(
+            row = connection.execute(
                 update(container_files)
                 .where(_at(file.container_id, file.path))
                 .values(changes)
@@ -50,7 +49,7 @@ class ContainerFileTable:
             known = row.mappings().first()
             if known is not None:
                 return _ROWS.decode(known)
-            await connection.execute(insert(container_files).values(values))
+            connection.execute(insert(container_files).values(values))
             return file
 
         return await self._database.write(work)
@@ -74,8 +73,8 @@ class ContainerFileTable:
         return await self._first(select(container_files).where(_at(container_id, path)))
 
     async def _first(self, statement: Select[Any]) -> ContainerFile | None:
-        async def work(connection: AsyncConnection) -> ContainerFile | None:
-            found = (await connection.execute(statement)).mappings().first()
+        def work(connection: Connection) -> ContainerFile | None:
+            found = connection.execute(statement).mappings().first()
             return None if found is None else _ROWS.decode(found)
 
         return await self._database.read(work)
@@ -83,8 +82,8 @@ class ContainerFileTable:
     async def all(self, container_id: str) -> list[ContainerFile]:
         """Return every file of the container, oldest first."""
 
-        async def work(connection: AsyncConnection) -> list[ContainerFile]:
-            rows = await connection.execute(
+        def work(connection: Connection) -> list[ContainerFile]:
+            rows = connection.execute(
                 select(container_files)
                 .where(container_files.c.container_id == container_id)
                 .order_by(container_files.c.created_at, container_files.c.sequence)
@@ -94,8 +93,8 @@ class ContainerFileTable:
         return await self._database.read(work)
 
     async def page(self, container_id: str, page: Page) -> Listing[ContainerFile]:
-        async def work(connection: AsyncConnection) -> Listing[ContainerFile]:
-            rows, has_more = await select_page(
+        def work(connection: Connection) -> Listing[ContainerFile]:
+            rows, has_more = select_page(
                 connection,
                 container_files,
                 page,
@@ -115,8 +114,8 @@ class ContainerFileTable:
         return await self._delete(_at(container_id, path))
 
     async def _delete(self, condition: ColumnElement[bool]) -> ContainerFile | None:
-        async def work(connection: AsyncConnection) -> ContainerFile | None:
-            row = await connection.execute(
+        def work(connection: Connection) -> ContainerFile | None:
+            row = connection.execute(
                 delete(container_files).where(condition).returning(container_files)
             )
             gone = row.mappings().first()

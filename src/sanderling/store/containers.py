@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, insert, select, update
 
 from sanderling.records import Container
 from sanderling.store.database import Database
@@ -14,6 +13,12 @@ from sanderling.store.rows import Rows
 from sanderling.store.tables import containers
 
 _ROWS = Rows(containers, Container)
+
+# Made once, because every use asks and making them takes longer than asking.
+_FIND = select(containers).where(
+    containers.c.id == bindparam("container_id"), containers.c.status != "deleted"
+)
+_GET = _FIND.where(containers.c.organization_id == bindparam("organization_id"))
 
 
 def _is_idle(now: float) -> ColumnElement[bool]:
@@ -28,26 +33,23 @@ class ContainerTable:
         self._database = database
 
     async def insert(self, container: Container) -> None:
-        async def work(connection: AsyncConnection) -> None:
-            await connection.execute(insert(containers).values(_ROWS.encode(container)))
+        def work(connection: Connection) -> None:
+            connection.execute(insert(containers).values(_ROWS.encode(container)))
 
         await self._database.write(work)
 
     async def get(self, organization_id: str, container_id: str) -> Container | None:
         return await self._first(
-            (containers.c.id == container_id) & (containers.c.organization_id == organization_id)
+            _GET, {"container_id": container_id, "organization_id": organization_id}
         )
 
     async def find(self, container_id: str) -> Container | None:
         """Return the container whoever owns it: for the server's own work, never for a client."""
-        return await self._first(containers.c.id == container_id)
+        return await self._first(_FIND, {"container_id": container_id})
 
-    async def _first(self, condition: ColumnElement[bool]) -> Container | None:
-        async def work(connection: AsyncConnection) -> Container | None:
-            row = await connection.execute(
-                select(containers).where(condition, containers.c.status != "deleted")
-            )
-            found = row.mappings().first()
+    async def _first(self, statement: Select[Any], values: dict[str, str]) -> Container | None:
+        def work(connection: Connection) -> Container | None:
+            found = connection.execute(statement, values).mappings().first()
             return None if found is None else _ROWS.decode(found)
 
         return await self._database.read(work)
@@ -59,16 +61,14 @@ class ContainerTable:
         Returns whether the container is still running.
         """
 
-        async def work(connection: AsyncConnection) -> bool:
+        def work(connection: Connection) -> bool:
             running = (containers.c.id == container_id) & (containers.c.status == "running")
-            await connection.execute(
+            connection.execute(
                 update(containers)
                 .where(running, containers.c.last_active_at < at)
                 .values(last_active_at=at)
             )
-            return (
-                await connection.execute(select(containers.c.id).where(running))
-            ).first() is not None
+            return connection.execute(select(containers.c.id).where(running)).first() is not None
 
         return await self._database.write(work)
 
@@ -77,8 +77,8 @@ class ContainerTable:
     ) -> bool:
         """Return whether the status changed; a deleted container stays deleted."""
 
-        async def work(connection: AsyncConnection) -> bool:
-            result = await connection.execute(
+        def work(connection: Connection) -> bool:
+            result = connection.execute(
                 update(containers)
                 .where(
                     containers.c.id == container_id,
@@ -93,8 +93,8 @@ class ContainerTable:
     async def expire(self, container_id: str, now: float) -> bool:
         """Expire the container if it is running and still idle at `now`; return whether it did."""
 
-        async def work(connection: AsyncConnection) -> bool:
-            result = await connection.execute(
+        def work(connection: Connection) -> bool:
+            result = connection.execute(
                 update(containers)
                 .where(containers.c.id == container_id, _is_idle(now))
                 .values(status="expired")
@@ -108,8 +108,8 @@ class ContainerTable:
     ) -> Listing[Container]:
         """Return a page of the organization's containers; `name` keeps those of that very name."""
 
-        async def work(connection: AsyncConnection) -> Listing[Container]:
-            rows, has_more = await select_page(
+        def work(connection: Connection) -> Listing[Container]:
+            rows, has_more = select_page(
                 connection,
                 containers,
                 page,
@@ -125,8 +125,8 @@ class ContainerTable:
     async def idle_since(self, now: float) -> list[Container]:
         """Return the running containers whose idle time is over at `now`, longest idle first."""
 
-        async def work(connection: AsyncConnection) -> list[Container]:
-            rows = await connection.execute(
+        def work(connection: Connection) -> list[Container]:
+            rows = connection.execute(
                 select(containers).where(_is_idle(now)).order_by(containers.c.last_active_at)
             )
             return [_ROWS.decode(row) for row in rows.mappings()]

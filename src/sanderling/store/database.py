@@ -7,8 +7,10 @@ write transaction begins IMMEDIATE, so that what it read stays true until it com
 synchronous=FULL, so that what was acknowledged survives the loss of power. Another SQL database is
 used through its own pool, and keeps order by itself.
 
-A transaction is a function given to `read` or `write`. Once begun it runs to its end even if the
-task that asked for it is cancelled: a client that leaves never stops a commit half-way.
+A transaction is a plain function given to `read` or `write`. All of it runs in one turn of a
+thread, because a turn for each statement costs more than the statements. Once asked for it runs to
+its end even if the task that asked is cancelled: a client that leaves never stops a commit
+half-way.
 """
 
 from __future__ import annotations
@@ -17,16 +19,15 @@ import asyncio
 import json
 import os
 import sqlite3
-from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import AsyncExitStack
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
 from alembic.util import CommandError
-from sqlalchemy import URL, event, make_url
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError, StatementError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
-from sqlalchemy.pool import AsyncAdaptedQueuePool, StaticPool
+from sqlalchemy.pool import QueuePool, StaticPool
 
 from sanderling.errors import InvalidRequest, SanderlingError, SetupError
 from sanderling.store import migrations
@@ -38,21 +39,53 @@ MEMORY = ":memory:"
 # Reads are a fraction of a millisecond; more threads than this only take the processor from them.
 _READERS = 4
 
+# Of a database that is not SQLite: what a small PostgreSQL gives to one client without being asked.
+_CONNECTIONS = 8
+
 # How long another process may hold the file (`sanderling keys` does, for a millisecond). What
 # Python's own sqlite3 waits.
 BUSY_TIMEOUT_S = 5.0
 
 
+class _Lane:
+    """
+    Connections of one kind and as many threads: a transaction never waits for a connection.
+
+    With one thread, transactions happen one after the other in the order they were asked for.
+    """
+
+    def __init__(self, engine: Engine, name: str, *, threads: int) -> None:
+        self.engine = engine
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix=f"database-{name}")
+
+    async def run(self, work: Callable[[Connection], T]) -> T:
+        """Do `work` in a transaction, to its end even if the caller is cancelled."""
+        loop = asyncio.get_running_loop()
+        return await asyncio.shield(loop.run_in_executor(self._threads, self._transact, work))
+
+    def _transact(self, work: Callable[[Connection], T]) -> T:
+        try:
+            with self.engine.begin() as connection:
+                return work(connection)
+        except IntegrityError:
+            raise  # a programmer's error, or a rule that the caller leans on
+        except (StatementError, sqlite3.Error) as error:
+            raise _failure(_cause(error)) from error
+        except UnicodeEncodeError as error:
+            raise _failure(error) from error
+
+    def close(self) -> None:
+        """Let what was asked for end, then close every connection. Blocks."""
+        self._threads.shutdown()
+        self.engine.dispose()
+
+
 class Database:
     """An open database at the newest schema. Make one with `open`."""
 
-    def __init__(self, writers: AsyncEngine, readers: AsyncEngine) -> None:
+    def __init__(self, writers: _Lane, readers: _Lane) -> None:
         self._writers = writers
         self._readers = readers
-        # SQLite has one writer; in memory it has one connection, which the readers share.
-        self._write_gate = asyncio.Lock() if writers.dialect.name == "sqlite" else None
-        self._read_gate = self._write_gate if readers is writers else None
-        self._transactions: set[asyncio.Task[Any]] = set()
 
     @classmethod
     async def open(
@@ -62,86 +95,73 @@ class Database:
         Open the database, make it if there is none, and bring it to the newest schema.
 
         Args:
-            url_or_path: a file's path, `:memory:`, or an async SQLAlchemy URL.
+            url_or_path: a file's path, `:memory:`, or an SQLAlchemy URL.
 
         Raises:
             SetupError: it cannot be opened, read or written; says what to do.
         """
+        return await asyncio.to_thread(cls._open, url_or_path, busy_timeout_s)
+
+    @classmethod
+    def _open(cls, url_or_path: str | Path, busy_timeout_s: float) -> Database:
         url = _url(url_or_path)
         place = url.render_as_string(hide_password=True)
         if url.get_backend_name() == "sqlite" and not _is_memory(url):
             place = url.database or place
             if isinstance(url_or_path, Path):
                 _create_private(url_or_path)
-        writers = _engine(url, busy_timeout_s, connections=1, begin="BEGIN IMMEDIATE")
-        readers = writers
+        writers = readers = _writers(url, busy_timeout_s)
         if url.get_backend_name() == "sqlite" and not _is_memory(url):
-            readers = _engine(url, busy_timeout_s, connections=_READERS, begin="BEGIN")
+            engine = _engine(url, busy_timeout_s, connections=_READERS, begin="BEGIN")
+            readers = _Lane(engine, "reader", threads=_READERS)
         database = cls(writers, readers)
         try:
-            if readers is not writers:
-                await asyncio.to_thread(_try_out, writers, busy_timeout_s)
-            await migrations.upgrade(writers)
+            migrations.upgrade(writers.engine)
         except (DBAPIError, sqlite3.Error, CommandError) as error:
-            await database.close()
+            database._close()
             raise SetupError(_why_it_does_not_open(place, _cause(error))) from error
         except BaseException:
-            await database.close()
+            database._close()
             raise
         return database
 
-    async def read(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+    async def read(self, work: Callable[[Connection], T]) -> T:
         """
         Return what `work` reads, all of it from one moment.
+
+        `work` runs in a thread and fetches what it returns: its connection is closed then.
 
         Raises:
             SanderlingError: the database failed.
         """
-        return await self._run(_transaction(self._readers, self._read_gate, work))
+        return await self._readers.run(work)
 
-    async def write(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+    async def write(self, work: Callable[[Connection], T]) -> T:
         """
         Do `work` and commit; when it raises, nothing of it was done.
 
-        `work` waits for its connection and for little else: every other writer waits for it.
+        `work` runs in a thread and does little beside its statements: every other writer waits.
 
         Raises:
             SanderlingError: the database failed; nothing was written.
         """
-        return await self._run(_transaction(self._writers, self._write_gate, work))
-
-    async def _run(self, transaction: Coroutine[Any, Any, T]) -> T:
-        task = asyncio.create_task(transaction)
-        self._transactions.add(task)
-        task.add_done_callback(self._transactions.discard)
-        return await asyncio.shield(task)
+        return await self._writers.run(work)
 
     async def close(self) -> None:
         """Let running transactions end, then close every connection."""
-        while self._transactions:
-            await asyncio.wait(self._transactions)
-        await self._writers.dispose()
+        await asyncio.to_thread(self._close)
+
+    def _close(self) -> None:
+        self._writers.close()
         if self._readers is not self._writers:
-            await self._readers.dispose()
+            self._readers.close()
 
 
-async def _transaction(
-    engine: AsyncEngine,
-    gate: asyncio.Lock | None,
-    work: Callable[[AsyncConnection], Awaitable[T]],
-) -> T:
-    async with AsyncExitStack() as stack:
-        if gate is not None:
-            await stack.enter_async_context(gate)
-        try:
-            connection = await stack.enter_async_context(engine.begin())
-            return await work(connection)
-        except IntegrityError:
-            raise  # a programmer's error, or a rule that the caller leans on
-        except (StatementError, sqlite3.Error) as error:
-            raise _failure(_cause(error)) from error
-        except UnicodeEncodeError as error:
-            raise _failure(error) from error
+def _writers(url: URL, busy_timeout_s: float) -> _Lane:
+    """SQLite has one writer, and in memory one connection; another database keeps order itself."""
+    count = 1 if url.get_backend_name() == "sqlite" else _CONNECTIONS
+    engine = _engine(url, busy_timeout_s, connections=count, begin="BEGIN IMMEDIATE")
+    return _Lane(engine, "writer", threads=count)
 
 
 def _cause(error: BaseException) -> BaseException:
@@ -161,7 +181,7 @@ def _failure(cause: BaseException) -> SanderlingError:
 
 def _url(url_or_path: str | Path) -> URL:
     if isinstance(url_or_path, Path) or url_or_path == MEMORY:
-        return URL.create("sqlite+aiosqlite", database=str(url_or_path))
+        return URL.create("sqlite", database=str(url_or_path))
     return make_url(url_or_path)
 
 
@@ -183,59 +203,36 @@ def _create_private(path: Path) -> None:
         ) from error
 
 
-def _engine(url: URL, busy_timeout_s: float, *, connections: int, begin: str) -> AsyncEngine:
-    if url.get_backend_name() != "sqlite":
-        return create_async_engine(url, json_serializer=_to_json, hide_parameters=True)
-    memory = _is_memory(url)
-    engine = create_async_engine(
-        url,
-        json_serializer=_to_json,
-        hide_parameters=True,
-        connect_args={"timeout": busy_timeout_s},
-        poolclass=StaticPool if memory else AsyncAdaptedQueuePool,
-        # A transaction ends by its own commit or rollback; one more would cost a thread's turn.
-        pool_reset_on_return=None,
-        **({} if memory else {"pool_size": connections, "max_overflow": 0, "pool_timeout": None}),
-    )
-
-    @event.listens_for(engine.sync_engine, "connect")
-    def set_up(connection: Any, _record: object) -> None:
-        # Python's sqlite3 would begin transactions by itself, and late; `start` does it instead.
-        connection.isolation_level = None
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
-            cursor = connection.cursor()
-            cursor.execute(f"PRAGMA {pragma}")
-            cursor.close()
-
-    @event.listens_for(engine.sync_engine, "begin")
-    def start(connection: Any) -> None:
-        # Straight to the driver: through SQLAlchemy it takes three turns of the thread, not one.
-        connection.connection.dbapi_connection.run_async(lambda driver: driver.execute(begin))
-
+def _engine(url: URL, busy_timeout_s: float, *, connections: int, begin: str) -> Engine:
+    is_sqlite, is_memory = url.get_backend_name() == "sqlite", _is_memory(url)
+    options: dict[str, Any] = {"poolclass": StaticPool}
+    if not (is_sqlite and is_memory):
+        options = {"poolclass": QueuePool, "pool_size": connections, "max_overflow": 0}
+    if is_sqlite:
+        # A connection is handed from thread to thread, never used by two at a time.
+        options["connect_args"] = {"timeout": busy_timeout_s, "check_same_thread": False}
+        # A transaction ends by its own commit or rollback; one more would do nothing.
+        options["pool_reset_on_return"] = None
+    engine = create_engine(url, json_serializer=_to_json, hide_parameters=True, **options)
+    if is_sqlite:
+        _set_up_sqlite(engine, begin)
     return engine
 
 
-def _try_out(engine: AsyncEngine, busy_timeout_s: float) -> None:
-    """
-    Open and lock the file once with plain sqlite3; raise its error when that fails.
+def _set_up_sqlite(engine: Engine, begin: str) -> None:
+    @event.listens_for(engine, "connect")
+    def set_up(connection: sqlite3.Connection, _record: object) -> None:
+        # Python's sqlite3 would begin transactions by itself, and late; `start` does it instead.
+        connection.isolation_level = None
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+            connection.execute(f"PRAGMA {pragma}").close()
 
-    A connection of aiosqlite that fails at once is closed by nobody one could wait for, and its
-    thread then answers an event loop that may be gone: a traceback beside our own message.
-    """
-    (filename, *_), options = engine.dialect.create_connect_args(engine.url)
-    connection = sqlite3.connect(
-        filename,
-        timeout=busy_timeout_s,
-        isolation_level=None,
-        uri=bool(options.get("uri", False)),
-    )
-    try:
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("BEGIN IMMEDIATE")
-        connection.execute("SELECT count(*) FROM sqlite_master")
-        connection.execute("ROLLBACK")
-    finally:
-        connection.close()
+    @event.listens_for(engine, "begin")
+    def start(connection: Connection) -> None:
+        # Straight to the driver: it is one word, and SQLAlchemy would take longer than SQLite.
+        driver = connection.connection.dbapi_connection
+        assert isinstance(driver, sqlite3.Connection)
+        driver.execute(begin).close()
 
 
 def _to_json(value: object) -> str:

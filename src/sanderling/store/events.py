@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import delete, func, insert, select
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Connection, delete, func, insert, select
 
 from sanderling.store.database import Database
 from sanderling.store.tables import events
+
+
+def event_rows(
+    stream_id: str, first_seq: int, batch: Sequence[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Return the rows of `batch` under first_seq, first_seq + 1, …"""
+    return [
+        {"stream_id": stream_id, "seq": seq, "event": event}
+        for seq, event in enumerate(batch, first_seq)
+    ]
 
 
 class EventTable:
@@ -26,13 +36,10 @@ class EventTable:
         """
         if not batch:
             return
-        rows = [
-            {"stream_id": stream_id, "seq": seq, "event": event}
-            for seq, event in enumerate(batch, first_seq)
-        ]
+        rows = event_rows(stream_id, first_seq, batch)
 
-        async def work(connection: AsyncConnection) -> None:
-            await connection.execute(insert(events), rows)
+        def work(connection: Connection) -> None:
+            connection.execute(insert(events), rows)
 
         await self._database.write(work)
 
@@ -41,8 +48,8 @@ class EventTable:
     ) -> list[tuple[int, dict[str, Any]]]:
         """Return at most `limit` events numbered above `seq` (-1: from the start), in order."""
 
-        async def work(connection: AsyncConnection) -> list[tuple[int, dict[str, Any]]]:
-            rows = await connection.execute(
+        def work(connection: Connection) -> list[tuple[int, dict[str, Any]]]:
+            rows = connection.execute(
                 select(events.c.seq, events.c.event)
                 .where(events.c.stream_id == stream_id, events.c.seq > seq)
                 .order_by(events.c.seq)
@@ -55,8 +62,8 @@ class EventTable:
     async def last_seq(self, stream_id: str) -> int:
         """Return the number of the stream's last event, -1 when it has none."""
 
-        async def work(connection: AsyncConnection) -> int:
-            row = await connection.execute(
+        def work(connection: Connection) -> int:
+            row = connection.execute(
                 select(func.max(events.c.seq)).where(events.c.stream_id == stream_id)
             )
             last = row.scalar()
@@ -67,7 +74,7 @@ class EventTable:
     async def delete(self, stream_id: str) -> None:
         """Delete the whole stream."""
 
-        async def work(connection: AsyncConnection) -> None:
-            await connection.execute(delete(events).where(events.c.stream_id == stream_id))
+        def work(connection: Connection) -> None:
+            connection.execute(delete(events).where(events.c.stream_id == stream_id))
 
         await self._database.write(work)

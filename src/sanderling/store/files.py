@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import delete, insert, select
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Connection, delete, insert, select
 
 from sanderling.records import StoredFile
 from sanderling.store.database import Database
@@ -21,14 +20,14 @@ class FileTable:
         self._database = database
 
     async def insert(self, file: StoredFile) -> None:
-        async def work(connection: AsyncConnection) -> None:
-            await connection.execute(insert(files).values(_ROWS.encode(file)))
+        def work(connection: Connection) -> None:
+            connection.execute(insert(files).values(_ROWS.encode(file)))
 
         await self._database.write(work)
 
     async def get(self, organization_id: str, file_id: str) -> StoredFile | None:
-        async def work(connection: AsyncConnection) -> StoredFile | None:
-            row = await connection.execute(
+        def work(connection: Connection) -> StoredFile | None:
+            row = connection.execute(
                 select(files).where(
                     files.c.id == file_id, files.c.organization_id == organization_id
                 )
@@ -41,8 +40,8 @@ class FileTable:
     async def delete(self, organization_id: str, file_id: str) -> StoredFile | None:
         """Delete the record and return it; the caller then releases its blob."""
 
-        async def work(connection: AsyncConnection) -> StoredFile | None:
-            row = await connection.execute(
+        def work(connection: Connection) -> StoredFile | None:
+            row = connection.execute(
                 delete(files)
                 .where(files.c.id == file_id, files.c.organization_id == organization_id)
                 .returning(files)
@@ -57,8 +56,8 @@ class FileTable:
     ) -> Listing[StoredFile]:
         """Return a page of the organization's files; `purpose` keeps those of one purpose."""
 
-        async def work(connection: AsyncConnection) -> Listing[StoredFile]:
-            rows, has_more = await select_page(
+        def work(connection: Connection) -> Listing[StoredFile]:
+            rows, has_more = select_page(
                 connection,
                 files,
                 page,
@@ -73,8 +72,8 @@ class FileTable:
     async def expired(self, now: float) -> list[StoredFile]:
         """Return every file, of any organization, whose time is over at `now` (Unix seconds)."""
 
-        async def work(connection: AsyncConnection) -> list[StoredFile]:
-            rows = await connection.execute(
+        def work(connection: Connection) -> list[StoredFile]:
+            rows = connection.execute(
                 select(files).where(files.c.expires_at <= now).order_by(files.c.sequence)
             )
             return [_ROWS.decode(row) for row in rows.mappings()]

@@ -10,8 +10,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 
-from sqlalchemy import insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Connection, bindparam, insert, select, update
 
 from sanderling.clock import Clock
 from sanderling.ids import new_id
@@ -21,6 +20,10 @@ from sanderling.store.rows import Rows
 from sanderling.store.tables import keys
 
 _ROWS = Rows(keys, ApiKey)
+
+# Made once, because every request asks and making them takes longer than asking.
+_ACTIVE = select(keys).where(keys.c.digest == bindparam("digest"), keys.c.revoked_at.is_(None))
+_ANY_ACTIVE = select(keys.c.id).where(keys.c.revoked_at.is_(None)).limit(1)
 
 KEY_PREFIX = "sk-sdl-"
 _KEY_BYTES = 32  # as much as SHA-256 can tell apart
@@ -53,28 +56,29 @@ class KeyTable:
         self._clock = clock
 
     async def insert(self, key: ApiKey) -> None:
-        async def work(connection: AsyncConnection) -> None:
-            await connection.execute(insert(keys).values(_ROWS.encode(key)))
+        def work(connection: Connection) -> None:
+            connection.execute(insert(keys).values(_ROWS.encode(key)))
 
         await self._database.write(work)
 
-    async def by_digest(self, digest: str) -> ApiKey | None:
-        """Return the key with that digest; a revoked one is not found."""
+    async def admit(self, digest: str | None) -> tuple[ApiKey | None, bool]:
+        """
+        Return the active key with that digest, and whether any key is active at all.
 
-        async def work(connection: AsyncConnection) -> ApiKey | None:
-            row = await connection.execute(
-                select(keys).where(keys.c.digest == digest, keys.c.revoked_at.is_(None))
-            )
-            found = row.mappings().first()
-            return None if found is None else _ROWS.decode(found)
+        Every request asks this, so it is one look into the database.
+        """
+
+        def work(connection: Connection) -> tuple[ApiKey | None, bool]:
+            key = None if digest is None else _active(connection, digest)
+            return key, key is not None or _is_any_active(connection)
 
         return await self._database.read(work)
 
     async def all(self) -> list[ApiKey]:
         """Return every key, revoked ones too, oldest first."""
 
-        async def work(connection: AsyncConnection) -> list[ApiKey]:
-            rows = await connection.execute(select(keys).order_by(keys.c.sequence))
+        def work(connection: Connection) -> list[ApiKey]:
+            rows = connection.execute(select(keys).order_by(keys.c.sequence))
             return [_ROWS.decode(row) for row in rows.mappings()]
 
         return await self._database.read(work)
@@ -82,8 +86,8 @@ class KeyTable:
     async def revoke(self, key_id: str) -> bool:
         """Refuse the key from now on; return whether an active key had that id."""
 
-        async def work(connection: AsyncConnection) -> bool:
-            result = await connection.execute(
+        def work(connection: Connection) -> bool:
+            result = connection.execute(
                 update(keys)
                 .where(keys.c.id == key_id, keys.c.revoked_at.is_(None))
                 .values(revoked_at=self._clock.now())
@@ -94,11 +98,13 @@ class KeyTable:
 
     async def any_active(self) -> bool:
         """Return whether any key would be accepted."""
+        return await self._database.read(_is_any_active)
 
-        async def work(connection: AsyncConnection) -> bool:
-            row = await connection.execute(
-                select(keys.c.id).where(keys.c.revoked_at.is_(None)).limit(1)
-            )
-            return row.first() is not None
 
-        return await self._database.read(work)
+def _active(connection: Connection, digest: str) -> ApiKey | None:
+    found = connection.execute(_ACTIVE, {"digest": digest}).mappings().first()
+    return None if found is None else _ROWS.decode(found)
+
+
+def _is_any_active(connection: Connection) -> bool:
+    return connection.execute(_ANY_ACTIVE).first() is not None

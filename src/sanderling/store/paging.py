@@ -12,8 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeVar
 
-from sqlalchemy import ColumnElement, FromClause, RowMapping, select, tuple_
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import ColumnElement, Connection, FromClause, RowMapping, select, tuple_
 
 from sanderling.errors import InvalidRequest
 
@@ -51,8 +50,8 @@ def by_creation(table: FromClause) -> Sorting:
     return Sorting((table.c.created_at, table.c.sequence), table.c.id)
 
 
-async def select_page(
-    connection: AsyncConnection,
+def select_page(
+    connection: Connection,
     table: FromClause,
     page: Page,
     *,
@@ -79,21 +78,21 @@ async def select_page(
     for param, cursor in (("after", page.after), ("before", page.before)):
         if cursor is None:
             continue
-        place = await _place(connection, cursor, param, sorting=sorting, scope=scope)
+        place = _place(connection, cursor, param, sorting=sorting, scope=scope)
         above = rising == (param == "after")
         statement = statement.where(key > place if above else key < place)
     # With `before` alone the rows nearest to the cursor are wanted: read away from it, then turn.
     backward = page.before is not None and page.after is None
     ascending = rising != backward
     statement = statement.order_by(*(k.asc() if ascending else k.desc() for k in sorting.keys))
-    rows = list((await connection.execute(statement.limit(page.limit + 1))).mappings())
+    rows = list(connection.execute(statement.limit(page.limit + 1)).mappings())
     has_more = len(rows) > page.limit
     rows = rows[: page.limit]
     return (rows[::-1] if backward else rows), has_more
 
 
-async def _place(
-    connection: AsyncConnection,
+def _place(
+    connection: Connection,
     cursor: str,
     param: str,
     *,
@@ -104,7 +103,7 @@ async def _place(
     statement = select(*sorting.keys).where(scope, sorting.ident == cursor)
     # An item may stand twice in an input; the first one is the cursor.
     statement = statement.order_by(*sorting.keys).limit(1)
-    row = (await connection.execute(statement)).first()
+    row = connection.execute(statement).first()
     if row is None:
         raise InvalidRequest(
             f"Invalid '{param}': no object with id '{cursor}' is in this list.", param=param

@@ -2,21 +2,34 @@
 Runs with what went into them and what came out.
 
 A run's items are rows of their own, because they are listed, paged and read along a chain of runs
-without the rest. Input items are written with the run; output items are added as they finish.
+without the rest. Input items are written with the run; output items with the events that close
+them, so that neither is there without the other.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, Literal, TypedDict, Unpack
 
-from sqlalchemy import ColumnElement, RowMapping, delete, func, insert, literal, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    RowMapping,
+    bindparam,
+    delete,
+    func,
+    insert,
+    literal,
+    select,
+    update,
+)
 
 from sanderling.records import Item, Run, RunError, RunStatus, Usage
 from sanderling.store.codec import Codec
 from sanderling.store.database import Database
+from sanderling.store.events import event_rows
 from sanderling.store.paging import Listing, Page, Sorting, select_page
 from sanderling.store.tables import events, run_items, runs
 
@@ -36,6 +49,12 @@ _COLUMNS = (
     "incomplete_reason",
 )
 _UNFINISHED = ("queued", "in_progress")
+
+# Made once, because every batch of events asks and making them takes longer than asking.
+_IS_THERE = select(runs.c.sequence).where(runs.c.id == bindparam("run_id"))
+_LAST_OUTPUT = select(func.max(run_items.c.position)).where(
+    run_items.c.run_id == bindparam("run_id"), run_items.c.direction == "output"
+)
 
 
 class RunChanges(TypedDict, total=False):
@@ -67,16 +86,16 @@ class RunTable:
             _item_row(run.id, "input", position, item) for position, item in enumerate(input_items)
         ]
 
-        async def work(connection: AsyncConnection) -> None:
-            await connection.execute(insert(runs).values(values))
+        def work(connection: Connection) -> None:
+            connection.execute(insert(runs).values(values))
             if items:
-                await connection.execute(insert(run_items), items)
+                connection.execute(insert(run_items), items)
 
         await self._database.write(work)
 
     async def get(self, organization_id: str, run_id: str) -> Run | None:
-        async def work(connection: AsyncConnection) -> Run | None:
-            row = await connection.execute(select(runs).where(_owned(organization_id, run_id)))
+        def work(connection: Connection) -> Run | None:
+            row = connection.execute(select(runs).where(_owned(organization_id, run_id)))
             found = row.mappings().first()
             return None if found is None else _run(found)
 
@@ -84,17 +103,10 @@ class RunTable:
 
     async def update(self, run_id: str, **changes: Unpack[RunChanges]) -> bool:
         """Set the given values of the run, no others; return whether there is such a run."""
-        assert set(changes) <= RunChanges.__optional_keys__, f"a run has no such: {changes}"
-        values: dict[str, Any] = dict(changes)
-        for name in ("usage", "error"):
-            if values.get(name) is not None:
-                values[name] = asdict(values[name])
+        values = _values(changes)
 
-        async def work(connection: AsyncConnection) -> bool:
-            result = await connection.execute(
-                update(runs).where(runs.c.id == run_id).values(values)
-            )
-            return result.rowcount == 1
+        def work(connection: Connection) -> bool:
+            return _update(connection, run_id, values)
 
         return await self._database.write(work)
 
@@ -105,10 +117,10 @@ class RunTable:
         A later run that names it keeps its own items; its chain begins after the gap.
         """
 
-        async def work(connection: AsyncConnection) -> bool:
-            gone = await connection.execute(delete(runs).where(_owned(organization_id, run_id)))
+        def work(connection: Connection) -> bool:
+            gone = connection.execute(delete(runs).where(_owned(organization_id, run_id)))
             if gone.rowcount:
-                await connection.execute(delete(events).where(events.c.stream_id == run_id))
+                connection.execute(delete(events).where(events.c.stream_id == run_id))
             return gone.rowcount == 1
 
         return await self._database.write(work)
@@ -116,8 +128,8 @@ class RunTable:
     async def forget_unstored(self, ended_before: float) -> int:
         """Delete the ended runs that were not to be stored, as `delete` does; return how many."""
 
-        async def work(connection: AsyncConnection) -> int:
-            rows = await connection.execute(
+        def work(connection: Connection) -> int:
+            rows = connection.execute(
                 delete(runs)
                 .where(
                     runs.c.stored.is_(False),
@@ -128,7 +140,7 @@ class RunTable:
             )
             ids = list(rows.scalars())
             for run_id in ids:
-                await connection.execute(delete(events).where(events.c.stream_id == run_id))
+                connection.execute(delete(events).where(events.c.stream_id == run_id))
             return len(ids)
 
         return await self._database.write(work)
@@ -136,27 +148,46 @@ class RunTable:
     async def unfinished(self) -> list[Run]:
         """Return the runs of every organization that have not ended, oldest first."""
 
-        async def work(connection: AsyncConnection) -> list[Run]:
-            rows = await connection.execute(
+        def work(connection: Connection) -> list[Run]:
+            rows = connection.execute(
                 select(runs).where(runs.c.status.in_(_UNFINISHED)).order_by(runs.c.sequence)
             )
             return [_run(row) for row in rows.mappings()]
 
         return await self._database.read(work)
 
-    async def add_output(self, run_id: str, item: Item) -> bool:
-        """Record one more output item; return whether the run is there, not deleted meanwhile."""
+    async def record(
+        self,
+        run_id: str,
+        first_seq: int,
+        batch: Sequence[dict[str, Any]],
+        *,
+        outputs: Sequence[Item] = (),
+        changes: RunChanges | None = None,
+    ) -> bool:
+        """
+        Write what happened in a run: events under first_seq, first_seq + 1, …, the output items
+        that they closed, and what they changed in its row; all of it or nothing.
 
-        async def work(connection: AsyncConnection) -> bool:
-            run = await connection.execute(select(runs.c.sequence).where(runs.c.id == run_id))
-            if run.first() is None:
+        Returns whether the run is there; of one that was deleted meanwhile nothing is written.
+
+        Raises:
+            sqlalchemy.exc.IntegrityError: a number is taken; a stream has one writer at a time.
+        """
+        values = _values(changes or {})
+
+        def work(connection: Connection) -> bool:
+            if connection.execute(_IS_THERE, {"run_id": run_id}).first() is None:
                 return False
-            last = await connection.execute(
-                select(func.max(run_items.c.position)).where(_of(run_id, "output"))
-            )
-            position = last.scalar()
-            row = _item_row(run_id, "output", 0 if position is None else position + 1, item)
-            await connection.execute(insert(run_items).values(row))
+            if batch:
+                connection.execute(insert(events), event_rows(run_id, first_seq, batch))
+            if outputs:
+                last = connection.execute(_LAST_OUTPUT, {"run_id": run_id}).scalar()
+                position = 0 if last is None else last + 1
+                rows = [_item_row(run_id, "output", n, i) for n, i in enumerate(outputs, position)]
+                connection.execute(insert(run_items), rows)
+            if values:
+                _update(connection, run_id, values)
             return True
 
         return await self._database.write(work)
@@ -164,8 +195,8 @@ class RunTable:
     async def items(self, run_id: str, direction: Direction) -> list[Item]:
         """Return the run's input or output items in their order."""
 
-        async def work(connection: AsyncConnection) -> list[Item]:
-            rows = await connection.execute(
+        def work(connection: Connection) -> list[Item]:
+            rows = connection.execute(
                 select(run_items.c.item)
                 .where(_of(run_id, direction))
                 .order_by(run_items.c.position)
@@ -177,8 +208,8 @@ class RunTable:
     async def page_input(self, run_id: str, page: Page) -> Listing[Item]:
         """Return a page of the run's input items; cursors are item ids."""
 
-        async def work(connection: AsyncConnection) -> Listing[Item]:
-            rows, has_more = await select_page(
+        def work(connection: Connection) -> Listing[Item]:
+            rows, has_more = select_page(
                 connection,
                 run_items,
                 page,
@@ -192,8 +223,8 @@ class RunTable:
     async def find_item(self, organization_id: str, item_id: str) -> Item | None:
         """Return the item from whichever stored run of the organization it is in, newest first."""
 
-        async def work(connection: AsyncConnection) -> Item | None:
-            found = await connection.execute(
+        def work(connection: Connection) -> Item | None:
+            found = connection.execute(
                 select(run_items.c.item)
                 .join(runs, runs.c.id == run_items.c.run_id)
                 .where(
@@ -229,12 +260,12 @@ class RunTable:
             .where(runs.c.organization_id == organization_id)
         )
 
-        async def work(connection: AsyncConnection) -> list[tuple[Run, list[Item], list[Item]]]:
-            found = await connection.execute(
+        def work(connection: Connection) -> list[tuple[Run, list[Item], list[Item]]]:
+            found = connection.execute(
                 select(runs).join(links, links.c.id == runs.c.id).order_by(links.c.age.desc())
             )
             items: defaultdict[tuple[str, str], list[Item]] = defaultdict(list)
-            for row in await connection.execute(
+            for row in connection.execute(
                 select(run_items.c.run_id, run_items.c.direction, run_items.c.item)
                 .join(links, links.c.id == run_items.c.run_id)
                 .order_by(run_items.c.position)
@@ -254,6 +285,20 @@ def _owned(organization_id: str, run_id: str) -> ColumnElement[bool]:
 
 def _of(run_id: str, direction: Direction) -> ColumnElement[bool]:
     return (run_items.c.run_id == run_id) & (run_items.c.direction == direction)
+
+
+def _values(changes: RunChanges) -> dict[str, Any]:
+    assert set(changes) <= RunChanges.__optional_keys__, f"a run has no such: {changes}"
+    values: dict[str, Any] = dict(changes)
+    for name in ("usage", "error"):
+        if values.get(name) is not None:
+            values[name] = asdict(values[name])
+    return values
+
+
+def _update(connection: Connection, run_id: str, values: dict[str, Any]) -> bool:
+    result = connection.execute(update(runs).where(runs.c.id == run_id).values(values))
+    return result.rowcount == 1
 
 
 def _item_row(run_id: str, direction: Direction, position: int, item: Item) -> dict[str, Any]:

@@ -16,8 +16,7 @@ import fcntl
 import os
 from pathlib import Path
 
-from sqlalchemy import select, union_all
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Connection, select, union_all
 
 from sanderling.clock import Clock, SystemClock
 from sanderling.errors import SetupError
@@ -93,10 +92,10 @@ class Store:
     async def release_blob(self, blob_id: str) -> None:
         """Delete the blob's bytes unless a file or a container file still refers to them."""
 
-        async def work(connection: AsyncConnection) -> None:
+        def work(connection: Connection) -> None:
             # Within a write transaction nobody can begin to refer to it between look and deletion.
-            if not await _referred(connection, [blob_id]):
-                await self.blobs.delete(blob_id)
+            if not _referred(connection, [blob_id]):
+                self.blobs.path(blob_id).unlink(missing_ok=True)
 
         await self.database.write(work)
 
@@ -112,8 +111,8 @@ class Store:
         for start in range(0, len(ids), _IDS_PER_QUERY):
             some = ids[start : start + _IDS_PER_QUERY]
 
-            async def work(connection: AsyncConnection, some: list[str] = some) -> list[str]:
-                referred = await _referred(connection, some)
+            def work(connection: Connection, some: list[str] = some) -> list[str]:
+                referred = _referred(connection, some)
                 return [blob_id for blob_id in some if blob_id not in referred]
 
             for blob_id in await self.database.read(work):
@@ -122,9 +121,9 @@ class Store:
         return deleted
 
 
-async def _referred(connection: AsyncConnection, blob_ids: list[str]) -> set[str]:
+def _referred(connection: Connection, blob_ids: list[str]) -> set[str]:
     """Return those of `blob_ids` that a row refers to."""
-    rows = await connection.execute(
+    rows = connection.execute(
         union_all(
             select(files.c.blob_id).where(files.c.blob_id.in_(blob_ids)),
             select(container_files.c.blob_id).where(container_files.c.blob_id.in_(blob_ids)),

@@ -35,9 +35,6 @@ from sanderling.records import (
     Usage,
 )
 
-# What the wire knows of why a response is incomplete. A run that used up its turns ran out of what
-# it was allowed to produce, and clients know no nearer word.
-_INCOMPLETE_REASONS = {"max_turns": "max_output_tokens"}
 # Codes a response's error may carry; anything else would not be understood.
 _ERROR_CODES = frozenset({"server_error", "rate_limit_exceeded", "invalid_prompt"})
 
@@ -107,8 +104,7 @@ def _error(run: Run) -> dict[str, str] | None:
 def _incomplete_details(run: Run) -> dict[str, str] | None:
     if run.status != "incomplete":
         return None
-    reason = run.incomplete_reason or "max_output_tokens"
-    return {"reason": _INCOMPLETE_REASONS.get(reason, reason)}
+    return {"reason": run.incomplete_reason or "max_output_tokens"}
 
 
 def _usage(run: Run) -> dict[str, Any] | None:

@@ -11,11 +11,10 @@ from __future__ import annotations
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Connection
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy import Connection, Engine
 
 
-async def upgrade(engine: AsyncEngine) -> None:
+def upgrade(engine: Engine) -> None:
     """
     Run the steps that the database has not seen yet.
 
@@ -23,20 +22,20 @@ async def upgrade(engine: AsyncEngine) -> None:
         alembic.util.CommandError: the database was at a step this version does not know.
         sqlalchemy.exc.DBAPIError: the database failed; nothing was changed.
     """
-    async with engine.connect() as connection:
+    with engine.connect() as connection:
         # SQLite alters a table by replacing it, and with its foreign keys on the drop of the old
         # one would delete every row that refers to it. Off only outside of a transaction.
-        await _foreign_keys(connection, "OFF")
-        async with connection.begin():
-            await connection.run_sync(run_steps)
-        await _foreign_keys(connection, "ON")
+        _foreign_keys(connection, "OFF")
+        with connection.begin():
+            run_steps(connection)
+        _foreign_keys(connection, "ON")
 
 
-async def _foreign_keys(connection: AsyncConnection, state: str) -> None:
+def _foreign_keys(connection: Connection, state: str) -> None:
     if connection.dialect.name == "sqlite":
-        raw = await connection.get_raw_connection()
-        assert raw.driver_connection is not None, "the pool gave a closed connection"
-        await raw.driver_connection.execute(f"PRAGMA foreign_keys={state}")
+        driver = connection.connection.dbapi_connection
+        assert driver is not None, "the pool gave a closed connection"
+        driver.cursor().execute(f"PRAGMA foreign_keys={state}")
 
 
 def run_steps(connection: Connection, *, revision: str = "head") -> None:

@@ -1,0 +1,114 @@
+"""What the zygote loads, and the state in which that leaves the process."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import sanderling
+from sanderling.kernel import preload
+
+LIBRARIES = (
+    "numpy",
+    "pandas",
+    "matplotlib.pyplot",
+    "scipy.stats",
+    "scipy.optimize",
+    "sklearn.linear_model",
+    "sklearn.ensemble",
+    "PIL.Image",
+    "openpyxl",
+)
+
+
+def run(python: str | Path, code: str, **environment: str) -> Any:
+    """Run a script that has `preload`; return what it printed as JSON."""
+    root = str(Path(sanderling.__file__).parents[1])
+    start = f"import sys; sys.path.insert(0, {root!r})\nfrom sanderling.kernel import preload\n"
+    done = subprocess.run(
+        [str(python), "-I", "-c", start + "import gc, json, os\n" + code],
+        stdout=subprocess.PIPE,
+        check=True,
+        env={"PATH": os.environ["PATH"], "MPLBACKEND": "agg", **environment},
+    )
+    return json.loads(done.stdout)
+
+
+def test_libraries_are_loaded_used_once_and_leave_one_thread(
+    guest_python: Path, tmp_path: Path
+) -> None:
+    code = (
+        f"report = preload.preload({LIBRARIES!r})\n"
+        "preload.collapse_heap(); preload.freeze()\n"
+        "print(json.dumps([report.modules, report.missing, len(os.listdir('/proc/self/task')),"
+        " gc.get_freeze_count() > 100_000, sys.modules['matplotlib.pyplot'].get_fignums(),"
+        " 'asyncio' in sys.modules]))"
+    )
+    one = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "HOME": str(tmp_path)}
+
+    assert run(guest_python, code, **one) == [list(LIBRARIES), [], 1, True, [], True]
+
+
+def test_a_child_of_the_preloaded_process_can_use_openmp(
+    guest_python: Path, tmp_path: Path
+) -> None:
+    # If anything had run an OpenMP region before the fork, the child would hang in its first one.
+    code = (
+        f"preload.preload({LIBRARIES!r})\n"
+        "child = os.fork()\n"
+        "if child == 0:\n"
+        "    from sklearn.ensemble import HistGradientBoostingRegressor\n"
+        "    HistGradientBoostingRegressor(max_iter=2).fit([[x] for x in range(50)], range(50))\n"
+        "    os._exit(0)\n"
+        "print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))"
+    )
+    one = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "HOME": str(tmp_path)}
+
+    assert run(guest_python, code, **one) == 0
+
+
+def test_what_is_not_installed_is_reported(python: str) -> None:
+    code = (
+        "report = preload.preload(('json.decoder', 'no_such_library', 'no_such.module'))\n"
+        "print(json.dumps([report.modules, report.missing]))"
+    )
+
+    assert run(python, code) == [["json.decoder"], ["no_such_library", "no_such.module"]]
+
+
+def test_a_library_that_lacks_what_it_needs_is_an_error(python: str, tmp_path: Path) -> None:
+    (tmp_path / "broken.py").write_text("import not_there")
+    code = (
+        f"sys.path.append({str(tmp_path)!r})\n"
+        "try: preload.preload(('broken',))\n"
+        "except ModuleNotFoundError as error: print(json.dumps(error.name))"
+    )
+
+    assert run(python, code) == "not_there"
+
+
+def test_a_library_that_starts_threads_is_an_error(python: str, tmp_path: Path) -> None:
+    (tmp_path / "threads.py").write_text(
+        "import threading\nthreading.Thread(target=threading.Event().wait, daemon=True).start()"
+    )
+    code = (
+        f"sys.path.append({str(tmp_path)!r})\n"
+        "try: preload.preload(('threads',))\n"
+        "except preload.PreloadFailed as error: print(json.dumps(str(error)))"
+    )
+
+    assert "started 1 threads" in run(python, code)
+
+
+def test_the_standard_modules_exist_in_every_supported_python() -> None:
+    assert preload.preload(()).missing == ()
+
+
+@pytest.mark.parametrize("name", preload.STANDARD_MODULES)
+def test_a_standard_module_is_named_once(name: str) -> None:
+    assert preload.STANDARD_MODULES.count(name) == 1
