@@ -44,7 +44,7 @@ def become(program: Path, folder: Path) -> None:
         if not isinstance(status, int):
             print(status, file=sys.stderr)
             status = 1
-    except BaseException:
+    except BaseException:  # noqa: BLE001 (printed, as Python would)
         traceback.print_exc()
     finally:
         sys.stdout.flush()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import openai
@@ -18,7 +19,7 @@ from openai.types.responses import Response, ResponseStreamEvent
 
 from sanderling.environments.environment import Environment
 from tests.contract.conftest import Play
-from tests.contract.servers import PlayedModel, real_server
+from tests.contract.servers import LoopThread, PlayedModel, memory_server, real_server
 from tests.doubles.model_server import ARGUMENT_FAULTS, FRAME_FAULTS, Turn
 
 pytestmark = pytest.mark.sandbox
@@ -189,7 +190,7 @@ def test_answer_that_breaks_off_fails_with_its_reason(
         (Turn(status=401, error="Who are you?"), ("401", "Who are you?", "SANDERLING_MODEL_KEY")),
         (Turn(status=404, error="No such model."), ("404", "No such model.", "--model-url")),
         (Turn(status=400, error="Too long."), ("400", "Too long.")),
-        (Turn(text="x", faults=("html",), always=True), ("not a chat completion",)),
+        (Turn(text="x", faults=("html",), always=True), ("chat completion", "--model-url")),
     ],
     ids=["429", "500", "401", "404", "400", "html"],
 )
@@ -225,12 +226,11 @@ def test_refusal_after_code_has_run_keeps_what_was_done(strict: OpenAI, play: Pl
 
 
 def test_server_that_is_not_there_makes_a_response_that_says_so(
-    tmp_path_factory: pytest.TempPathFactory, guest_env: Environment
+    tmp_path: Path, loop_thread: LoopThread
 ):
-    root = tmp_path_factory.mktemp("nobody")
-    # A port that nobody may listen on without being asked: 1 is tcpmux, long unused.
+    # Port 1 is tcpmux, which nobody has used for decades.
     with (
-        real_server(root, guest_env.path, "http://127.0.0.1:1/v1") as base_url,
+        memory_server(loop_thread, tmp_path, "http://127.0.0.1:1/v1") as base_url,
         OpenAI(base_url=base_url, api_key="none", max_retries=0, timeout=40.0) as client,
     ):
         for streams in (False, True):

@@ -120,7 +120,7 @@ async def test_boxes_do_not_see_each_other(spawner: Spawner, box: Box) -> None:
         TOOLS + "def reach(family, address): socket.socket(family).connect(address)\n"
         "report(attempt(reach, socket.AF_UNIX, '\\0shared'),"
         " attempt(reach, 2, ('127.0.0.1', 5000)),"
-        " os.listdir('/tmp'), os.listdir('/dev/shm'), os.listdir('/mnt/data'))",
+        " listing('/tmp'), os.listdir('/dev/shm'), os.listdir('/mnt/data'))",
     )
     other.kill()
     await other.wait_dead()

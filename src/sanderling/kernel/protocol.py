@@ -163,8 +163,7 @@ class Assembler:
         self._header: dict[str, Any] = {}
         self._is_last = True
         self._unfinished: dict[str, Any] | None = None
-        self._parts: list[bytes] = []
-        self._bytes = 0
+        self._body = bytearray()  # one piece of memory, however small the parts
 
     def feed(self, data: bytes) -> Frame | None:
         """
@@ -186,30 +185,27 @@ class Assembler:
         if self._unfinished is not None:
             if self._unfinished == self._header:
                 return self._continue(body)
-            self._drop()
+            self.drop_unfinished()
         if self._is_last:
             return Frame(self._header, body)
         self._unfinished = self._header
         return self._continue(body)
 
     def _continue(self, body: bytes) -> Frame | None:
-        self._bytes += len(body)
-        if self._bytes > VALUE_BYTES_MAX:
-            self._drop()
+        if len(self._body) + len(body) > VALUE_BYTES_MAX:
+            self.drop_unfinished()
             raise FrameError(f"A value is longer than {VALUE_BYTES_MAX:,} bytes.")
-        # A message without a body would cost memory and count nothing.
-        if body:
-            self._parts.append(body)
+        self._body += body
         if not self._is_last:
             return None
-        whole = b"".join(self._parts)
-        self._drop()
+        whole = bytes(self._body)
+        self.drop_unfinished()
         return Frame(self._header, whole)
 
-    def _drop(self) -> None:
+    def drop_unfinished(self) -> None:
+        """Let go of a value whose last message has not come; the rest of it counts as another."""
         self._unfinished = None
-        self._parts = []
-        self._bytes = 0
+        self._body = bytearray()
 
     def _parse(self, raw: bytes) -> tuple[dict[str, Any], bool]:
         """Return the checked header without `more`, and whether it is a value's last message."""

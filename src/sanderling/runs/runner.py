@@ -135,6 +135,7 @@ class Runner:
             NotFound: no such run.
             Conflict: it has ended by itself.
         """
+        await self.get(organization_id, run_id)  # whose it is comes first
         await self._stop(run_id, "cancelled")
         run, _, _ = await self.get(organization_id, run_id)
         if run.status != "cancelled":
@@ -170,8 +171,9 @@ class Runner:
         work = self._work.get(run_id)
         if work is None or work.task is None:
             return
-        work.ending = work.ending or ending
-        work.task.cancel()
+        if work.ending is None:  # once: a second cancellation would cut off the run's last words
+            work.ending = ending
+            work.task.cancel()
         await asyncio.wait({work.task})
 
     # ---- one run -------------------------------------------------------------------------------

@@ -4,6 +4,8 @@ One box: a kernel process behind its wall, seen from the host.
 A box runs one cell at a time and turns what arrives on its socket and its two pipes into one
 ordered stream of happenings (docs/protocol.md, §3). It trusts none of it: a message that breaks the
 protocol kills the box, a flood is read and dropped past the limit, and nothing is kept beyond it.
+Between cells there is nothing to hear: a box that talks all the same is listened to only now and
+then, so that what it left running in the background cannot keep the host busy.
 Who holds a box decides about time (`keeper.py`); the box knows only how to start, signal and end.
 """
 
@@ -32,8 +34,14 @@ from sanderling.sandbox.cgroup import Group
 CONFIGURE_DEADLINE_S = 10.0
 VALUES_BYTES_MAX = 64 << 20  # results and images of one cell together; the rest is dropped
 VALUES_MAX = 200  # results and images of one cell; a figure per iteration of a long loop is a bug
-_BATCH_MAX = 64  # messages taken per wake-up, so that one flooding box leaves others their turn
+TRACEBACK_BYTES_MAX = 4 << 20  # of one error; as JSON six times as long at worst
+# What is taken per wake-up, so that one flooding box leaves others their turn.
+_BATCH_MAX = 64
+_BATCH_S_MAX = 0.001
+_REST_S = 0.05  # between cells: how long a box that talked is not listened to
 _PIPE_READ_MAX = 65536
+_PIECE_BYTES = 64  # what a piece of logs costs beside its text; each change of stream begins one
+_TAIL_PIECE_CHARS = 4096  # short pieces of one stream are joined up to this
 
 Stream = Literal["stdout", "stderr"]
 
@@ -116,10 +124,11 @@ class Box:
         self._is_broken = False
         self._oom_kills = 0  # as counted after the last cell
         self._assembler = protocol.Assembler()
+        self._is_listening = False
+        self._rest: asyncio.TimerHandle | None = None  # while not listening to a living box
+        self._pipes: dict[int, Stream] = {descriptors.out: "stdout", descriptors.err: "stderr"}
         self._loop.add_reader(pidfd, self._on_death)
-        self._loop.add_reader(descriptors.socket.fileno(), self._on_socket)
-        self._loop.add_reader(descriptors.out, self._on_pipe, descriptors.out, "stdout")
-        self._loop.add_reader(descriptors.err, self._on_pipe, descriptors.err, "stderr")
+        self._listen()
 
     @property
     def is_dead(self) -> bool:
@@ -155,6 +164,7 @@ class Box:
                 await self._send(header, b"")
                 await self._configured
         except (OSError, TimeoutError, BoxDied) as error:
+            self._configured.cancel()  # nobody waits for it any more
             self.kill()
             await self.wait_dead()
             raise SpawnFailed(f"The limits of a new box could not be set: {error}") from error
@@ -167,6 +177,8 @@ class Box:
         """
         assert self._cell is None
         self._cells += 1
+        self._listen()
+        self._drop_waiting_bytes()
         cell = self._cell = _Cell(secrets.token_hex(16), self._logs_bytes_max)
         try:
             header = {"op": "execute", "cell": self._cells, "nonce": cell.nonce}
@@ -179,6 +191,7 @@ class Box:
                 yield shown
         finally:
             self._cell = None
+            self._assembler.drop_unfinished()
         before, self._oom_kills = self._oom_kills, self._count_oom_kills()
         yield CellEnded(cell.status, self._oom_kills > before, cell.dropped_bytes)
 
@@ -257,33 +270,69 @@ class Box:
         self._loop.remove_reader(self._pidfd)
         while self._take_messages() == "more":
             pass
-        for fd, stream in ((self._descriptors.out, "stdout"), (self._descriptors.err, "stderr")):
-            self._loop.remove_reader(fd)
-            while self._take_bytes(fd, cast("Stream", stream), _PIPE_READ_MAX):
+        for fd, stream in self._pipes.items():
+            while self._take_bytes(fd, stream, _PIPE_READ_MAX):
                 pass
-        self._loop.remove_reader(self._descriptors.socket.fileno())
+        self._stop_listening()
         self._dead.set()
         if self._configured is not None and not self._configured.done():
             self._configured.set_exception(BoxDied())
         if self._cell is not None:
             self._cell.end("died")
 
+    def _listen(self) -> None:
+        """Wait for what the box says, if we do not yet."""
+        if self._rest is not None:
+            self._rest.cancel()
+            self._rest = None
+        if self._is_listening or self.is_dead:
+            return
+        self._is_listening = True
+        if not self._is_broken:
+            self._loop.add_reader(self._descriptors.socket.fileno(), self._on_socket)
+        for fd, stream in self._pipes.items():
+            self._loop.add_reader(fd, self._on_pipe, fd, stream)
+
+    def _stop_listening(self) -> None:
+        if self._rest is not None:
+            self._rest.cancel()
+            self._rest = None
+        self._is_listening = False
+        for fd in (self._descriptors.socket.fileno(), *self._pipes):
+            self._loop.remove_reader(fd)
+
+    def _rest_between_cells(self) -> None:
+        """Something was said. If no cell runs, it was nothing to us: listen again later."""
+        if self._cell is None and self._cells > 0 and not self.is_dead:
+            self._stop_listening()
+            self._rest = self._loop.call_later(_REST_S, self._listen)
+
     def _on_socket(self) -> None:
         if self._take_messages() == "closed" and not self.is_dead:
             # The kernel closed its socket, or broke the protocol: it can never be heard again.
+            self._is_broken = True
             self._loop.remove_reader(self._descriptors.socket.fileno())
             self.kill()
+        self._rest_between_cells()
 
     def _on_pipe(self, fd: int, stream: Stream) -> None:
         """Order rule 2: count the bytes first, then the messages, then at most that many bytes."""
-        waiting: int = struct.unpack("i", fcntl.ioctl(fd, termios.FIONREAD, bytes(4)))[0]
+        waiting = _waiting_bytes(fd)
         if waiting == 0:
             with contextlib.suppress(BlockingIOError):
                 if os.read(fd, 1) == b"":  # every writer is gone
                     self._loop.remove_reader(fd)
+                    del self._pipes[fd]
             return
         self._on_socket()
         self._take_bytes(fd, stream, min(waiting, _PIPE_READ_MAX))
+
+    def _drop_waiting_bytes(self) -> None:
+        """What was written before a cell began is not that cell's."""
+        for fd, stream in self._pipes.items():
+            waiting = _waiting_bytes(fd)
+            if waiting:
+                self._take_bytes(fd, stream, waiting)
 
     def _take_bytes(self, fd: int, stream: Stream, count: int) -> bool:
         """Read from a pipe; return whether there was anything."""
@@ -296,16 +345,19 @@ class Box:
         return bool(data)
 
     def _take_messages(self) -> Literal["empty", "more", "closed"]:
+        until = self._loop.time() + _BATCH_S_MAX
         for _ in range(_BATCH_MAX):
             if self._is_broken:  # what follows nonsense is not to be believed either
                 return "closed"
             try:
-                data = self._descriptors.socket.recv(protocol.MESSAGE_BYTES_MAX + 1)
+                data, _, flags, _ = self._descriptors.socket.recvmsg(protocol.MESSAGE_BYTES_MAX + 1)
             except BlockingIOError:
                 return "empty"
             except OSError:
                 return "closed"
-            if not data:
+            # No room for them was given, so descriptors that came along are closed already; to
+            # close what a box has made can take long, and it has no business to send any.
+            if not data or flags & socket.MSG_CTRUNC:
                 return "closed"
             try:
                 frame = self._assembler.feed(data)
@@ -313,6 +365,8 @@ class Box:
                     self._take(frame)
             except protocol.FrameError:
                 self._is_broken = True
+            if self._loop.time() > until:
+                break
         return "more"
 
     def _take(self, frame: protocol.Frame) -> None:
@@ -326,14 +380,15 @@ class Box:
             return  # an echo of another cell: never this one's
         match header["op"]:
             case "logs":
-                cell.add_logs(header["stream"], frame.body.decode("utf-8", "replace"))
+                # What the kernel found in a pipe may go on where our own reading of it stopped.
+                cell.add_bytes(header["stream"], frame.body)
             case "result":
                 cell.add_value(Result(frame.body.decode("utf-8", "replace")), len(frame.body))
             case "image":
                 image = Image(header["mime"], frame.body, header["name"], header["saved_path"])
                 cell.add_value(image, len(frame.body))
             case "error":
-                trace = frame.body.decode("utf-8", "replace")
+                trace = frame.body[:TRACEBACK_BYTES_MAX].decode("utf-8", "replace")
                 cell.add_value(Error(header["name"], header["message"], trace), len(frame.body))
             case "done":
                 cell.end(header["status"])
@@ -345,6 +400,8 @@ class _Cell:
 
     The first half of the logs allowance is passed on at once. From then on logs are held, the
     oldest dropped as more arrive, so that at the end the last half is still there to be shown.
+    A piece costs a little beside its text, so that a million changes between the two streams are
+    not a million entries for everybody after us.
     """
 
     def __init__(self, nonce: str, logs_bytes_max: int) -> None:
@@ -353,8 +410,9 @@ class _Cell:
         self.dropped_bytes = 0
         self._head_left = logs_bytes_max // 2
         self._tail_max = logs_bytes_max - self._head_left
+        self._head_stream: Stream | None = None  # of the last piece passed on
         self._tail: collections.deque[Shown] = collections.deque()
-        self._tail_bytes = 0
+        self._tail_bytes = 0  # what its logs cost
         self._dropped_logs = 0
         self._values = 0
         self._values_bytes = 0
@@ -376,7 +434,7 @@ class _Cell:
         return self._ready.popleft()
 
     def add_bytes(self, stream: Stream, data: bytes) -> None:
-        """Text that reached descriptor 1 or 2; may stop inside a character."""
+        """Text of one stream, whichever way it came; may stop inside a character."""
         self.add_logs(stream, self._decoders[stream].decode(data))
 
     def add_logs(self, stream: Stream, text: str) -> None:
@@ -385,14 +443,28 @@ class _Cell:
         if self._head_left > 0:
             head, text = text[: self._head_left], text[self._head_left :]
             self._head_left -= _size(head)
+            if stream != self._head_stream:
+                self._head_left -= _PIECE_BYTES
             self._pass_on(Logs(stream, head))
+            self._head_stream = stream
         # A piece at most half the tail, so that dropping the oldest never empties it.
         step = max(1, self._tail_max // 8)
         for start in range(0, len(text), step):
-            piece = text[start : start + step]
-            self._tail.append(Logs(stream, piece))
-            self._tail_bytes += _size(piece)
+            self._add_to_tail(stream, text[start : start + step])
             self._shorten_tail()
+
+    def _add_to_tail(self, stream: Stream, piece: str) -> None:
+        self._tail_bytes += _size(piece) + _PIECE_BYTES
+        last = self._tail[-1] if self._tail else None
+        if (
+            isinstance(last, Logs)
+            and last.stream == stream
+            and len(last.text) + len(piece) <= min(_TAIL_PIECE_CHARS, self._tail_max // 8)
+        ):
+            piece = last.text + piece
+            self._tail_bytes -= _PIECE_BYTES
+            self._tail.pop()
+        self._tail.append(Logs(stream, piece))
 
     def add_value(self, value: Result | Image | Error, size: int) -> None:
         if self._has_ended:
@@ -426,14 +498,20 @@ class _Cell:
             oldest = self._tail.popleft()
             if isinstance(oldest, Logs):
                 size = _size(oldest.text)
-                self._tail_bytes -= size
+                self._tail_bytes -= size + _PIECE_BYTES
                 self._dropped_logs += size
             else:
                 self._pass_on(oldest)
 
     def _pass_on(self, shown: Shown) -> None:
+        self._head_stream = None
         self._ready.append(shown)
         self._changed.set()
+
+
+def _waiting_bytes(fd: int) -> int:
+    count: int = struct.unpack("i", fcntl.ioctl(fd, termios.FIONREAD, bytes(4)))[0]
+    return count
 
 
 def _size(text: str) -> int:

@@ -80,8 +80,9 @@ class DataFolder:
         """Remove the file at `path`; False if it was not there. Raises NotFound, InvalidRequest."""
         with self._in_use():
             async with self._order:
+                was_there = box_files.remove(self._fd, path)
                 self._seen.files.pop(path, None)
-                return box_files.remove(self._fd, path)
+                return was_there
 
     async def changes(self) -> Difference:
         """Compare with the last time this was asked; what was done from outside not counted."""

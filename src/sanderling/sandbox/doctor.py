@@ -26,6 +26,7 @@ from pathlib import Path
 
 from sanderling.environments.locate import find as find_environment
 from sanderling.errors import SanderlingError
+from sanderling.records import MEMORY_TIER_BYTES
 from sanderling.sandbox import box_files, cgroup, machine
 from sanderling.sandbox.base import BoxLimits, Result
 from sanderling.sandbox.box import Box, CellEnded
@@ -35,7 +36,7 @@ from sanderling.sandbox.wall import landlock, linux
 # Landlock came with 5.13; openat2, pidfd_open and mount_setattr before it.
 KERNEL_MIN = (5, 13)
 # The smallest memory tier; below it no container at all can be made.
-MEMORY_BYTES_MIN = 1 << 30
+MEMORY_BYTES_MIN = min(MEMORY_TIER_BYTES.values())
 _PROBE_DEADLINE_S = 20.0
 _CELL_DEADLINE_S = 30.0
 _DISK_BYTES = 64 << 20
@@ -288,7 +289,7 @@ def _control_groups() -> Finding:
 
 def _memory() -> Finding:
     total = machine.memory_bytes()
-    tiers = [f"{size}g" for size in (1, 4, 16, 64) if size * _GIB <= total]
+    tiers = [tier for tier, size in MEMORY_TIER_BYTES.items() if size <= total]
     detail = f"{total / _GIB:.1f} GiB; containers of {', '.join(tiers) or 'no size'}"
     if total >= MEMORY_BYTES_MIN:
         return Finding("memory", True, detail)

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from sanderling.errors import MachineFull, SandboxError, SanderlingError, SpawnFailed
+from sanderling.errors import SandboxError, SanderlingError, SpawnFailed
 from sanderling.observe import logs
 from sanderling.sandbox.box import Box
 from sanderling.sandbox.spawner import ZygoteFacts
@@ -171,8 +171,8 @@ class Pool:
         while True:
             try:
                 return await self._start()
-            except SanderlingError as error:
-                logs.error("zygote.start_failed", reason=error.message)
+            except (SanderlingError, OSError) as error:
+                logs.error("zygote.start_failed", reason=str(error))
             await asyncio.sleep(_BACKOFF_S[min(attempt, len(_BACKOFF_S) - 1)])
             attempt += 1
 
@@ -204,8 +204,8 @@ class Pool:
             maker = await self._next_maker()
             try:
                 box = await maker.spawn()
-            except (SandboxError, MachineFull) as error:
-                logs.warning("pool.refill_failed", reason=error.message)
+            except (SandboxError, OSError) as error:
+                logs.warning("pool.refill_failed", reason=str(error))
                 await asyncio.sleep(_BACKOFF_S[min(failures, len(_BACKOFF_S) - 1)])
                 failures += 1
                 continue

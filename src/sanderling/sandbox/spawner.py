@@ -369,8 +369,11 @@ def _descriptors() -> tuple[Descriptors, list[int]]:
     for fd in (out_read, err_read):
         os.set_blocking(fd, False)
     ours.setblocking(False)
-    # The kernel gets duplicates of the read ends: the same open pipe, non-blocking for both.
-    kernel_ends = [theirs.detach(), out_write, err_write, os.dup(out_read), os.dup(err_read)]
+    # Opened anew, not duplicated: O_NONBLOCK belongs to what was opened, and the kernel, which may
+    # take it away from its own, must not be able to make the host wait.
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+    read_ends = [os.open(f"/proc/self/fd/{fd}", flags) for fd in (out_read, err_read)]
+    kernel_ends = [theirs.detach(), out_write, err_write, *read_ends]
     return Descriptors(ours, out_read, err_read), kernel_ends
 
 

@@ -25,6 +25,7 @@ from sanderling.errors import (
     SandboxError,
     SanderlingError,
 )
+from sanderling.kernel.protocol import IMAGE_TYPES
 from sanderling.records import ExecutionStatus
 from sanderling.sandbox.base import ChangedFile, Ended, Error, Happening, Image, Logs, Result
 
@@ -41,7 +42,6 @@ HAPPENING_BYTES_MAX = 32 << 20
 
 _LENGTHS = struct.Struct(">II")
 _STATUSES = frozenset(get_args(ExecutionStatus))
-_MIMES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp", "image/svg+xml"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,12 +169,12 @@ def happening_parts(sequence: int, happening: Happening) -> tuple[dict[str, Any]
             return header, data
         case Error(name, message, traceback):
             fields = {"name": name, "message": message, "traceback": traceback}
-            return {**header, "op": "error"}, json.dumps(fields).encode()
+            return {**header, "op": "error"}, _json(fields)
         case Ended(status, duration_ms, changed, removed, notice, is_fresh):
             header |= {"op": "ended", "status": status, "duration_ms": duration_ms}
             header |= {"notice": notice, "is_fresh": is_fresh}
             files = {"changed": [(c.path, c.bytes) for c in changed], "removed": removed}
-            return header, json.dumps(files).encode()
+            return header, _json(files)
     assert_never(happening)
 
 
@@ -194,7 +194,7 @@ def _happening(message: Message) -> Happening:
             return Result(message.body_text())
         case "image":
             mime = message.text("mime")
-            if mime not in _MIMES:
+            if mime not in IMAGE_TYPES:
                 raise ProtocolBroken(f"There is no image type {mime!r}.")
             saved_path = message.optional_text("saved_path")
             return Image(cast("Any", mime), message.body, message.text("name"), saved_path)
@@ -235,6 +235,11 @@ def _body_fields(message: Message) -> Message:
     if not isinstance(fields, dict):
         raise ProtocolBroken("The body of a message is not a JSON object.")
     return Message(fields)
+
+
+def _json(fields: dict[str, Any]) -> bytes:
+    # Not as ASCII, which makes some texts three times as long as they are.
+    return _utf8(json.dumps(fields, ensure_ascii=False))
 
 
 def _utf8(text: str) -> bytes:

@@ -131,11 +131,12 @@ class Blobs:
 
     def ids(self, *, written_before: float) -> list[str]:
         """Return the ids of the blobs written before that moment (Unix seconds). Walks the tree."""
-        return [
-            path.name
-            for path in self._root.glob("[0-9a-f][0-9a-f]/[0-9a-f][0-9a-f]/blob_*")
-            if _BLOB_ID.fullmatch(path.name) and path.stat().st_mtime < written_before
-        ]
+        found = []
+        for path in self._root.glob("[0-9a-f][0-9a-f]/[0-9a-f][0-9a-f]/blob_*"):
+            with contextlib.suppress(FileNotFoundError):  # deleted while we look
+                if _BLOB_ID.fullmatch(path.name) and path.stat().st_mtime < written_before:
+                    found.append(path.name)
+        return found
 
 
 class BlobWriter:

@@ -13,6 +13,7 @@ from pydantic import Field, PlainValidator
 
 from sanderling.api.validation import RequestModel, by_json_type, by_type_field
 from sanderling.errors import InvalidRequest
+from sanderling.models.base import CODE_TOOL_NAME
 from sanderling.records import (
     AutoContainer,
     CodeTool,
@@ -22,8 +23,6 @@ from sanderling.records import (
     ToolChoice,
 )
 
-# What the run loop calls the code interpreter; a client's function cannot have the name beside it.
-_CODE_NAME = "python"
 TOOLS_MAX = 128
 FILE_IDS_MAX = 50
 
@@ -166,7 +165,7 @@ def tool_records(models: Sequence[CodeInterpreter | Function]) -> tuple[Tool, ..
     for index, model in enumerate(models):
         match model:
             case CodeInterpreter(container=container):
-                name = _CODE_NAME
+                name = CODE_TOOL_NAME  # a client's function cannot have it beside the tool
                 tools.append(CodeTool(_container(container)))
             case Function():
                 name = model.name

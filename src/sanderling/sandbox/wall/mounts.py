@@ -14,7 +14,6 @@ from collections.abc import Mapping, Sequence
 
 from sanderling.sandbox.wall import linux
 
-GUEST_UID = 1000
 HOME = "/home/user"
 _STAGING = "/tmp"  # noqa: S108 - any folder does: it is covered in a mount namespace of our own
 _DEVICES = ("null", "zero", "full", "random", "urandom")

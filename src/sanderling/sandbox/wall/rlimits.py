@@ -20,8 +20,10 @@ def apply() -> None:
     """
     Set every limit, soft and hard alike; nothing in the box can raise them again.
 
+    Where the machine's own hard limit is lower, that one holds.
+
     Raises:
-        OSError, ValueError: the machine's own hard limit is lower; the box must not be used.
+        OSError, ValueError: a limit was refused; the box must not be used.
     """
     for limit, value in (
         (resource.RLIMIT_CORE, 0),

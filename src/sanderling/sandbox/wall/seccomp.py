@@ -41,7 +41,7 @@ ALLOWED = frozenset(
     rt_tgsigqueueinfo sched_get_priority_max sched_get_priority_min sched_getaffinity sched_getattr
     sched_getparam sched_getscheduler sched_rr_get_interval sched_setaffinity sched_setattr
     sched_setparam sched_setscheduler sched_yield select sendfile sendmmsg sendmsg sendto
-    set_robust_list set_tid_address setitimer setpgid setpriority setrlimit setsid setsockopt
+    set_robust_list set_tid_address setitimer setpgid setpriority setrlimit setsid
     shutdown sigaltstack signalfd signalfd4 stat statfs statx symlink symlinkat sync_file_range
     sysinfo tgkill time timer_create timer_delete timer_getoverrun timer_gettime timer_settime
     timerfd_create timerfd_gettime timerfd_settime times tkill truncate umask uname unlink unlinkat
@@ -80,6 +80,7 @@ _OFFSET_NR, _OFFSET_ARCH = 0, 4
 _AF_UNIX, _AF_INET, _AF_INET6 = 1, 2, 10
 _SOCK_STREAM, _SOCK_DGRAM, _SOCK_TYPE_MASK = 1, 2, 0xF
 _IPPROTO_TCP, _IPPROTO_UDP = 6, 17
+_SOL_SOCKET, _SO_LINGER = 1, 13
 _TIOCSTI, _TIOCSETD, _TIOCLINUX = 0x5412, 0x5423, 0x541C
 
 Instruction = tuple[int, int, int, int]  # code, jump if true, jump if false, value
@@ -139,6 +140,21 @@ def _socket() -> list[Instruction]:
     ]
 
 
+def _setsockopt() -> list[Instruction]:
+    """
+    Only pretend to set SO_LINGER. A socket that lingers makes wait whoever closes it last, and a
+    box can send one to the host, which has to close what it is sent.
+    """
+    return [
+        (_LD_ABS, 0, 0, _offset_of_argument(1)),
+        (_JEQ, 0, 3, _SOL_SOCKET),
+        (_LD_ABS, 0, 0, _offset_of_argument(2)),
+        (_JEQ, 0, 1, _SO_LINGER),
+        _errno(0),
+        _ALLOW,
+    ]
+
+
 def _conditional() -> dict[str, list[Instruction]]:
     """Return, for each call that depends on an argument, the instructions that decide it."""
     eperm = _errno(errno.EPERM)
@@ -152,6 +168,7 @@ def _conditional() -> dict[str, list[Instruction]]:
         # Its flags are behind a pointer, which a filter cannot read; glibc falls back to clone.
         "clone3": [_errno(errno.ENOSYS)],
         "socket": _socket(),
+        "setsockopt": _setsockopt(),
         "socketpair": _only(0, (_AF_UNIX,), _errno(errno.EAFNOSUPPORT)),
         "ioctl": _all_but(1, (_TIOCSTI, _TIOCSETD, _TIOCLINUX), eperm),
         "personality": _only(0, (0, 0xFFFFFFFF), eperm),
