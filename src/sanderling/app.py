@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import importlib.metadata
 import ipaddress
 import os
@@ -32,13 +33,16 @@ from sanderling.runs.recovery import recover
 from sanderling.runs.retention import sweep_forever
 from sanderling.runs.runner import Runner
 from sanderling.sandbox.client import HostClient
-from sanderling.sandbox.launch import HostProcess, launch
+from sanderling.sandbox.kept_host import KeptHost
+from sanderling.sandbox.launch import launch
 from sanderling.settings import Settings
 from sanderling.store.store import Store
 
 # Where the key of the model server is read from, best first. Never a flag: a command line can be
 # read by every user of the machine.
 MODEL_KEY_VARIABLES = ("SANDERLING_MODEL_KEY", "OPENAI_API_KEY")
+# How long the bytes of an expired file may stay on the disk; nobody is given it meanwhile.
+_TIDY_EVERY_S = 600.0
 
 
 @asynccontextmanager
@@ -68,6 +72,7 @@ async def open_services(
             clock,
             idle_minutes=settings.container_idle_minutes,
             file_bytes_max=settings.file_bytes_max,
+            container_bytes_max=settings.box_disk_bytes,
         )
         stack.push_async_callback(containers.close)
         runner = await _open_runner(settings, store, model, containers, clock)
@@ -75,7 +80,7 @@ async def open_services(
         for name, work in (
             ("expiry", expire_forever(containers)),
             ("retention", sweep_forever(runner)),
-            ("blobs", _sweep_blobs(store)),
+            ("tidying", _tidy(store)),
         ):
             stack.enter_context(_background(name, work))
         yield Services(settings, store, containers, runner, model, sandbox, clock)
@@ -101,7 +106,8 @@ def _is_loopback(host: str) -> bool:
 @asynccontextmanager
 async def _open_host(settings: Settings) -> AsyncIterator[HostClient]:
     environment = locate.find(settings.env)
-    client, process = await launch(
+    launching = functools.partial(
+        launch,
         env=environment.path,
         data=settings.data,
         pool_size=settings.pool_size,
@@ -110,17 +116,19 @@ async def _open_host(settings: Settings) -> AsyncIterator[HostClient]:
         logs_bytes_max=settings.logs_bytes_max,
         min_isolation=settings.min_isolation,
     )
+    _, process = await launching()
+    host = KeptHost(process, launching)
     try:
-        status = await client.status()
-        logs.info("host.found", pid=process.pid, isolation=status.isolation)
-        yield client
+        status = await host.client.status()
+        logs.info("host.found", pid=host.pid, isolation=status.isolation)
+        yield host.client
     finally:
-        await _end_host(process)
+        await _end_host(host)
 
 
-async def _end_host(process: HostProcess) -> None:
+async def _end_host(host: KeptHost) -> None:
     try:
-        await process.stop()
+        await host.stop()
     except SandboxError as error:
         # It is gone, or will be found and used, or replaced, by the next start.
         logs.warning("host.lost", reason=error.message)
@@ -159,9 +167,12 @@ async def _open_runner(
     )
 
 
-async def _sweep_blobs(store: Store) -> None:
-    """Delete, once per start, the bytes that a crash left behind."""
+async def _tidy(store: Store) -> None:
+    """Delete, once per start, the bytes that a crash left behind; then files as they expire."""
     await store.sweep_blobs()
+    while True:
+        await store.forget_expired_files()
+        await asyncio.sleep(_TIDY_EVERY_S)
 
 
 @contextlib.contextmanager

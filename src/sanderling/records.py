@@ -114,6 +114,10 @@ class StoredFile:
     blob_id: str
     expires_at: float | None = None
 
+    def is_expired(self, now: float) -> bool:
+        """Whether its time is over at `now` (Unix seconds); it then behaves as absent."""
+        return self.expires_at is not None and self.expires_at <= now
+
 
 @dataclass(frozen=True, slots=True)
 class Container:

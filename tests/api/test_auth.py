@@ -24,6 +24,33 @@ async def test_without_keys_everybody_may_in_and_any_key_is_taken(api: Api):
 
 
 @pytest.mark.parametrize(
+    "headers",
+    [
+        {"origin": "https://elsewhere.example"},
+        {"origin": "null"},
+        {"origin": "http://127.0.0.1:9", "host": "127.0.0.1:8000"},
+        {"host": "rebound.example:8000"},
+        {"host": "rebound.example:8000", "origin": "http://rebound.example:8000"},
+    ],
+)
+async def test_an_open_server_does_not_do_what_web_pages_say(api: Api, headers: dict[str, str]):
+    # No content type: what a page may send anywhere without asking first.
+    reply = await api.http.post("/v1/containers", content=b'{"name":"x"}', headers=headers)
+    key = await add_key(api, "org_a")
+    with_key = await api.http.get("/v1/containers", headers=headers | bearer(key))
+
+    assert (reply.status_code, with_key.status_code) == (401, 200)
+    assert with_key.json()["data"] == []
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1:8000", "[::1]:8000", "localhost", "box", "host.docker.internal:8000"]
+)
+async def test_an_open_server_answers_to_the_names_of_its_machine(api: Api, host: str):
+    assert (await api.http.get("/v1/models", headers={"host": host})).status_code == 200
+
+
+@pytest.mark.parametrize(
     ("headers", "words"),
     [
         ({}, "You didn't provide an API key."),

@@ -21,7 +21,11 @@ async def make_blob(store: Store, content: bytes) -> str:
 
 
 async def make_stored_file(
-    store: Store, content: bytes = b"region,revenue\n", *, filename: str = "sales.csv"
+    store: Store,
+    content: bytes = b"region,revenue\n",
+    *,
+    filename: str = "sales.csv",
+    expires_at: float | None = None,
 ) -> StoredFile:
     file = StoredFile(
         id=new_id("file"),
@@ -31,6 +35,7 @@ async def make_stored_file(
         bytes=len(content),
         created_at=0.0,
         blob_id=await make_blob(store, content),
+        expires_at=expires_at,
     )
     await store.files.insert(file)
     return file

@@ -120,6 +120,36 @@ async def test_deleted_container_is_absent_and_its_bytes_are_gone(
     assert (await sandbox.status()).boxes == 0
 
 
+async def test_nothing_is_kept_of_what_reaches_a_container_while_it_is_deleted(
+    containers: Containers, store: Store, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    container = await containers.create(ORG, name="x")
+    file = await make_stored_file(store, b"late")
+
+    async def delete_instead(container_id: str, _at: float) -> bool:
+        await containers.delete(ORG, container_id)
+        return False
+
+    monkeypatch.setattr(store.containers, "touch", delete_instead)
+    clock.advance(minutes=1)
+    with pytest.raises(NotFound):  # it was there when the request was looked at
+        await containers.add_blob(
+            ORG, container.id, filename="late.txt", blob_id=file.blob_id, bytes=file.bytes
+        )
+
+    assert await containers.all_files(container.id) == []
+
+
+async def test_expired_file_is_not_put_into_a_container(
+    containers: Containers, store: Store, clock: FakeClock
+) -> None:
+    file = await make_stored_file(store, b"old", expires_at=clock.now() + 60)
+    clock.advance(minutes=1)
+
+    with pytest.raises(NotFound, match="No such File object"):
+        await containers.create(ORG, name="x", file_ids=[file.id])
+
+
 async def test_deleting_a_container_leaves_the_stored_file_it_was_given(
     containers: Containers, store: Store
 ) -> None:

@@ -664,3 +664,28 @@ async def test_it_goes_by_one_name_and_answers_to_any() -> None:
 
     assert await model.names() == [NAME] == ["sanderling-offline"]
     await model.aclose()
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "plot [1" + ",1" * 50_000 + "]",
+        "9" * 50_000 + "!",
+        "{ x " * 50_000,
+        "run " * 50_000,
+        "[" * 50_000,
+        '{"a":' * 50_000,
+    ],
+    ids=["a list", "a number", "braces", "words", "brackets", "nested JSON"],
+)
+async def test_a_question_as_long_as_a_book_holds_up_nobody(question: str) -> None:
+    request = TurnRequest("x", ({"role": "user", "content": question},), offers_code=True)
+
+    async def answer() -> list[ModelEvent]:
+        return [event async for event in OfflineModel().stream(request)]
+
+    # In a thread, so that the deadline, far off as it is, can be met.
+    async with asyncio.timeout(60):
+        events = await asyncio.to_thread(lambda: asyncio.run(answer()))
+
+    assert isinstance(events[-1], TurnFinished)

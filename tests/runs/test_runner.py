@@ -153,6 +153,52 @@ async def test_run_at_work_can_be_deleted(stage: Stage) -> None:
         await runner.get(ORG, run.id)
 
 
+async def test_run_stopped_twice_still_gets_its_last_words(stage: Stage) -> None:
+    class Reluctant:
+        """A model whose connection takes a while to close."""
+
+        def __init__(self) -> None:
+            self.is_closing = asyncio.Event()
+            self.may_close = asyncio.Event()
+
+        async def stream(self, request: TurnRequest) -> AsyncIterator[ModelEvent]:
+            yield TextDelta("Well")
+            try:
+                await asyncio.Event().wait()
+            finally:
+                self.is_closing.set()
+                await self.may_close.wait()
+
+    model = Reluctant()
+    runner = stage.runner(model)  # type: ignore[arg-type]
+    run = await runner.start(request("Hi"))
+    await until(runner, run.id, e.TextAdded)
+    follower = asyncio.create_task(all_events(runner, run.id))
+    first = asyncio.create_task(runner.cancel(ORG, run.id))
+    await model.is_closing.wait()
+    second = asyncio.create_task(runner.close())
+    await asyncio.sleep(0)
+    assert not first.done()  # the second wish does not cut the first one short
+    model.may_close.set()
+    await asyncio.gather(first, second)
+
+    assert readable(await follower)[-1] == "run cancelled"
+    assert (await runner.get(ORG, run.id))[0].status == "cancelled"
+
+
+async def test_run_of_another_organization_cannot_be_stopped(stage: Stage) -> None:
+    runner = stage.runner(Silent())  # type: ignore[arg-type]
+    run = await runner.start(request("Hi"))
+    await until(runner, run.id, e.TextAdded)
+
+    for attempt in (runner.cancel("org_other", run.id), runner.delete("org_other", run.id)):
+        with pytest.raises(NotFound):
+            await attempt
+
+    assert (await runner.get(ORG, run.id))[0].status == "in_progress"
+    await runner.close()
+
+
 # ---- runs that were not to be stored -----------------------------------------------------------
 
 

@@ -277,6 +277,38 @@ async def test_closing_leaves_no_descriptor_process_or_group_behind(spawner: Spa
     assert not [pid for pid in pids if is_running(pid)]
 
 
+async def test_a_spawner_that_ends_leaves_no_group_behind(guest_env: Environment) -> None:
+    spawner = await Spawner.start(
+        env=guest_env.path, disk_bytes=64 << 20, logs_bytes_max=1000, preload=()
+    )
+    boxes = [await spawner.spawn() for _ in range(3)]
+    for box in boxes:
+        box.kill()
+        await box.wait_dead()
+        box.release()
+    folders = list(spawner._cgroups.parents.values())
+    await spawner.close()
+
+    assert not [folder for folder in folders if folder.exists()]
+
+
+async def test_a_character_that_came_in_two_halves_by_two_ways_is_whole(box: Box) -> None:
+    shown = await run(
+        box,
+        """
+import array, fcntl, os, sys, termios
+waiting = array.array("i", [1])
+os.write(1, "€".encode()[:2])
+while waiting[0]:  # until the host has read the first half
+    fcntl.ioctl(4, termios.FIONREAD, waiting)
+os.write(1, "€".encode()[2:])  # which the kernel finds before its next message
+sys.stderr.write("x\\n")
+""",
+    )
+
+    assert logs(shown) == "€"
+
+
 async def test_when_the_zygote_dies_every_box_dies_and_none_is_made(
     guest_env: Environment,
 ) -> None:

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import socket
 import stat
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -299,6 +301,29 @@ def test_a_walk_is_bounded_in_entries_depth_and_time(data: Path, data_fd: int):
     assert not late.is_complete
     assert len(whole.files) == 30
     assert not whole.is_complete
+
+
+@pytest.mark.parametrize("mode", [0o000, 0o444])
+@pytest.mark.parametrize("where", ["", "sub"])
+def test_a_folder_that_was_closed_to_us_is_passed_over_and_its_files_are_not_called_removed(
+    data: Path, data_fd: int, where: str, mode: int
+):
+    (data / "sub").mkdir()
+    (data / "sub" / "kept.csv").write_text("1")
+    before = walk(data_fd)
+    (data / where).chmod(mode)
+    with ThreadPoolExecutor(1) as thread:  # its rights are its own
+        after = thread.submit(_walk_without_rights, data_fd).result()
+    (data / where).chmod(0o755)
+
+    assert not after.is_complete
+    assert difference(before, after).removed == ()
+
+
+def _walk_without_rights(data_fd: int) -> Snapshot:
+    """As a plain user walks; for a plain user setfsuid does nothing."""
+    ctypes.CDLL(None).setfsuid(ctypes.c_uint(12345))
+    return walk(data_fd)
 
 
 def test_a_difference_tells_new_changed_and_removed_files():

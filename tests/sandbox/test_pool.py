@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 from collections.abc import AsyncIterator, Callable
@@ -129,6 +130,18 @@ async def test_a_failed_refill_is_tried_again(opened: Opened):
 
     await until(lambda: opened.pool.ready == 2)
     await end(box)
+
+
+async def test_a_machine_that_is_out_of_descriptors_or_processes_is_tried_again(opened: Opened):
+    await until(lambda: opened.pool.ready == 2)
+    opened.makers.made[0].refuses = OSError(errno.EMFILE, "Too many open files")
+    box = await opened.pool.take()
+    await until(lambda: opened.pool.ready == 2)
+    await end(box)
+
+    opened.makers.refusals = [OSError(errno.EAGAIN, "Resource temporarily unavailable")]
+    os.kill(opened.makers.made[0].pid, signal.SIGKILL)
+    await until(lambda: len(opened.makers.made) == 2 and opened.pool.ready == 2)
 
 
 @pytest.mark.parametrize("opened", [0], indirect=True)

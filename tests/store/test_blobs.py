@@ -78,14 +78,14 @@ async def test_a_writer_may_change_its_buffer_after_each_write(blobs):
     assert await read(blobs, writer.blob_id) == [b"a" * CHUNK_BYTES, b"b" * CHUNK_BYTES]
 
 
-async def test_a_blob_lies_in_two_folders_named_after_it_and_is_private(blobs, tmp_path):
+async def test_a_blob_lies_in_a_folder_named_after_it_and_is_private(blobs, tmp_path):
     blob_id = (await write(blobs, b"x")).blob_id
 
     path = blobs.path(blob_id)
     assert files_below(tmp_path) == [path]
-    assert path == tmp_path / "blobs" / blob_id[5:7] / blob_id[7:9] / blob_id
+    assert path == tmp_path / "blobs" / blob_id[5:7] / blob_id
     assert path.stat().st_mode & 0o777 == 0o600
-    assert all(folder.stat().st_mode & 0o777 == 0o700 for folder in list(path.parents)[:3])
+    assert all(folder.stat().st_mode & 0o777 == 0o700 for folder in list(path.parents)[:2])
 
 
 @pytest.mark.parametrize("size", [5, CHUNK_BYTES + 5])

@@ -85,6 +85,20 @@ async def test_sweeping_deletes_old_blobs_that_nothing_refers_to(store, clock):
     assert there == [True, False, True]
 
 
+async def test_files_whose_time_is_over_are_forgotten_with_their_bytes(store, clock):
+    due = make_file(blob_id=await write(store), expires_at=clock.now() + 60)
+    later = make_file(blob_id=await write(store), expires_at=clock.now() + 3600)
+    for file in (due, later):
+        await store.files.insert(file)
+    clock.at += 60
+
+    assert await store.forget_expired_files() == 1
+    assert not await is_there(store, due.blob_id)
+    assert await is_there(store, later.blob_id)
+    assert await store.files.get(due.organization_id, due.id) is None
+    assert await store.forget_expired_files() == 0
+
+
 async def test_two_servers_never_work_on_one_folder(tmp_path):
     first = await Store.open(tmp_path, sole=True)
 

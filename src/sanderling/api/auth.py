@@ -1,12 +1,15 @@
 """
 Whose request it is: the organization of the key, or the one organization of an open server.
 
-A server without keys is open to whoever reaches it, which is why it listens on loopback only. From
-the first active key on, every request needs one. Keys are looked up by digest, so the time a
+A server without keys is open to whoever reaches it, which is why it listens on loopback only. A web
+browser on the machine reaches it too, and does what the pages of strangers say, so those are turned
+away. From the first active key on, every request needs one. Keys are looked up by digest, so the time a
 look-up takes says nothing about the key.
 """
 
 from __future__ import annotations
+
+import ipaddress
 
 from starlette.requests import Request
 
@@ -16,6 +19,8 @@ from sanderling.store.store import Store
 
 # Owns what is made while a server has no keys.
 OPEN_ORGANIZATION = "org_default"
+# Names nobody can have pointed at us from afar (RFC 6761, 6762, 9476 and Docker's own).
+_NEARBY = (".localhost", ".local", ".internal")
 
 
 async def organization(request: Request) -> str:
@@ -23,7 +28,8 @@ async def organization(request: Request) -> str:
     Return the id of the organization that `request` acts for.
 
     Raises:
-        Unauthorized: keys exist, and the request has none or another.
+        Unauthorized: keys exist, and the request has none or another; or none exist, and it is a
+        web page that asks.
     """
     store: Store = request.app.state.services.store
     token = _token(request)
@@ -31,6 +37,7 @@ async def organization(request: Request) -> str:
     if key is not None:
         return key.organization_id
     if not has_keys:
+        _refuse_web_pages(request)
         return OPEN_ORGANIZATION
     if token:
         raise Unauthorized(f"Incorrect API key provided: {_masked(token)}.")
@@ -38,6 +45,32 @@ async def organization(request: Request) -> str:
         "You didn't provide an API key. Provide it in an Authorization header: "
         "'Authorization: Bearer YOUR_KEY'."
     )
+
+
+def _refuse_web_pages(request: Request) -> None:
+    """
+    Raises:
+        Unauthorized: a page of another site asks (it has an Origin), or one whose own name was
+        made to lead here (DNS rebinding; the browser sends that name as Host).
+    """
+    host = request.headers.get("host", "")
+    origin = request.headers.get("origin")
+    is_foreign = origin is not None and origin.partition("://")[2] != host
+    if is_foreign or not _is_nearby(request.url.hostname or ""):
+        raise Unauthorized(
+            "This server has no API keys and answers programs of its own machine only, not web "
+            "pages and not under the name of another machine. Create a key with: sanderling keys "
+            "create NAME"
+        )
+
+
+def _is_nearby(name: str) -> bool:
+    """Whether a host is an address, or a name that only this network can have given."""
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return "." not in name or name.lower().endswith(_NEARBY)
+    return True
 
 
 def _token(request: Request) -> str | None:

@@ -21,6 +21,9 @@ _Model = TypeVar("_Model", bound=BaseModel)
 JSON_BYTES_MAX = 32 << 20
 # No API object is deeper than 10; stored JSON must be writable again, and orjson stops at 254.
 DEPTH_MAX = 64
+# Arrays and objects of one body, brackets in its texts counted too. Ten million empty arrays fit
+# into JSON_BYTES_MAX and would hold up everybody else for ten seconds; these take half a second.
+NESTED_MAX = 500_000
 
 
 async def json_model(request: Request, model: type[_Model]) -> _Model:
@@ -68,10 +71,15 @@ def decode(body: bytes) -> Any:
     Return the value of a JSON text.
 
     Raises:
-        InvalidRequest: it is not UTF-8, not JSON, or nested deeper than DEPTH_MAX.
+        InvalidRequest: it is not UTF-8, not JSON, or has too many values in values.
     """
     if not body.strip():
         return {}
+    if body.count(b"[") + body.count(b"{") > NESTED_MAX:
+        raise InvalidRequest(
+            f"The JSON body of your request has more than {NESTED_MAX} arrays and objects.",
+            code="invalid_json",
+        )
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError as error:

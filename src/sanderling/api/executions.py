@@ -128,7 +128,7 @@ async def cancel_execution(
     """
     Interrupt a running or queued cell; reply with how it ended.
 
-    Code may catch the interrupt, so the status is what really happened, mostly `interrupted`.
+    Also a cell that caught the interrupt is `interrupted`; one that was over before is what it was.
     """
     await services.containers.get(organization_id, container_id)
     cell = services.cells.find(organization_id, container_id, execution_id)

@@ -132,7 +132,7 @@ async def list_files(
         page=page_of(request, limit=_LIST_LIMIT, limit_max=_LIST_LIMIT),
     )
     now = services.clock.now()
-    live = [f for f in listing.data if not _is_expired(f, now)]
+    live = [f for f in listing.data if not f.is_expired(now)]
     return json_reply(list_object(dataclasses.replace(listing, data=live), file_object))
 
 
@@ -183,13 +183,9 @@ async def find_file(
         NotFound: there is none, or its time is over.
     """
     file = await services.store.files.get(organization_id, file_id)
-    if file is None or _is_expired(file, services.clock.now()):
+    if file is None or file.is_expired(services.clock.now()):
         raise _no_such_file(file_id, param)
     return file
-
-
-def _is_expired(file: StoredFile, now: float) -> bool:
-    return file.expires_at is not None and file.expires_at <= now
 
 
 def _no_such_file(file_id: str, param: str) -> NotFound:

@@ -44,6 +44,9 @@ from sanderling.sandbox.base import (
 # One file costs two transactions and an fsync, about 5 ms: a thousand is five seconds of waiting,
 # and more than anybody downloads one by one. Code that makes more should make an archive.
 FILES_PER_EXECUTION_MAX = 1000
+# A picture is at most 16 MiB; the file it was saved to may be of another format and finer.
+_SAVED_IMAGE_BYTES_MAX = 64 << 20
+_TOO_LARGE_NAMED_MAX = 10  # files named in the notice about them
 
 _SUFFIXES = {
     "image/png": (".png",),
@@ -196,10 +199,14 @@ class Cell:
     async def _keep_image(self, image: Image, live: Live) -> ContainerFile:
         """Return the container file of a picture: the one the code saved, or one we make."""
         async with live.lock:
+            if live.is_closed:
+                raise BoxDied("The container was deleted while its code ran.")
+            room = await self._files.room(self._container.id)
             saved = image.saved_path
             if saved is not None and is_clean_path(saved):
                 try:
-                    return await self._pull(saved)
+                    bytes_max = min(_SAVED_IMAGE_BYTES_MAX, room.at(saved))
+                    return await self._pull(saved, bytes_max=bytes_max)
                 except (NotFound, TooLarge):
                     pass  # the box lied, or the code removed it again
             suffixes = _SUFFIXES[image.mime]
@@ -207,7 +214,10 @@ class Cell:
             if not name.lower().endswith(suffixes):
                 name = safe_name(name + suffixes[0])
             path = await self._free_path(name)
-            file = await self._files.take(self._container.id, path, _once(image.data))
+            # Shown is kept: pictures of one cell are few and bounded before they come here.
+            file = await self._files.take(
+                self._container.id, path, _once(image.data), bytes_max=len(image.data)
+            )
             try:
                 await self._boxes.write(self._container.id, path, _once(image.data))
             except (TooLarge, InvalidRequest):
@@ -224,11 +234,9 @@ class Cell:
                 return path
             hidden.add(path)
 
-    async def _pull(self, path: str, *, bytes: int = 0) -> ContainerFile:
-        if bytes > self._files.file_bytes_max:
-            raise TooLarge  # known before a gigabyte was copied
+    async def _pull(self, path: str, *, bytes_max: int) -> ContainerFile:
         async with closing(self._sandbox.read_file(self._container.id, path)) as chunks:
-            return await self._files.take(self._container.id, path, chunks)
+            return await self._files.take(self._container.id, path, chunks, bytes_max=bytes_max)
 
     async def _collect(self, ended: Ended, live: Live) -> None:
         """Bring the files the cell made, changed or removed into the records."""
@@ -240,14 +248,14 @@ class Cell:
         async with live.lock:
             if live.is_closed:
                 return  # the container went while the cell ran, and its files with it
+            for path in ended.removed:  # first, as it makes room
+                await self._files.drop_path(self._container.id, path)
+                self._artifacts.pop(path, None)
             try:
                 await self._collect_changed(ours[:FILES_PER_EXECUTION_MAX])
             except SandboxError:
                 live.is_whole = False
                 self._notices.append(_UNCOLLECTED)
-            for path in ended.removed:
-                await self._files.drop_path(self._container.id, path)
-                self._artifacts.pop(path, None)
         if len(ours) > FILES_PER_EXECUTION_MAX:
             self._notices.append(
                 f"{len(ours)} files were made or changed; only the first "
@@ -256,14 +264,23 @@ class Cell:
 
     async def _collect_changed(self, changed_files: Sequence[ChangedFile]) -> None:
         too_large: list[str] = []
+        room = await self._files.room(self._container.id)
         for changed in changed_files:
+            bytes_max = room.at(changed.path)
+            if changed.bytes > bytes_max:  # known before a gigabyte is copied
+                too_large.append(changed.path)
+                continue
             try:
-                file = await self._pull(changed.path, bytes=changed.bytes)
+                file = await self._pull(changed.path, bytes_max=bytes_max)
             except NotFound:
                 continue  # gone again: a thread or process of the cell's removed it
             except TooLarge:
                 too_large.append(changed.path)
                 continue
+            room.take(file)
             self._artifacts[changed.path] = _artifact(file)
         if too_large:
-            self._notices.append("Too large to be downloaded: " + ", ".join(too_large) + ".")
+            named = ", ".join(too_large[:_TOO_LARGE_NAMED_MAX])
+            unnamed = len(too_large) - _TOO_LARGE_NAMED_MAX
+            more = f" and {unnamed} more" if unnamed > 0 else ""
+            self._notices.append(f"Too large to be downloaded: {named}{more}.")

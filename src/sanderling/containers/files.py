@@ -7,7 +7,7 @@ A path names one file: writing it again keeps the id clients know and lets the o
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from collections.abc import Set as AbstractSet
 from typing import Literal
 
@@ -18,13 +18,42 @@ from sanderling.records import ContainerFile
 from sanderling.store.store import Store
 
 
+class Room:
+    """
+    How large a file that code made may be, beside those its container has.
+
+    Sparse files and hard links cost a box nothing and our disk all that they say they hold, so what
+    we keep of a container is bounded by what would fit into a box again.
+    """
+
+    def __init__(
+        self, files: Iterable[ContainerFile], *, file_bytes_max: int, container_bytes_max: int
+    ) -> None:
+        self._sizes = {file.path: file.bytes for file in files}
+        self._file_bytes_max = file_bytes_max
+        self._bytes_left = container_bytes_max - sum(self._sizes.values())
+
+    def at(self, path: str) -> int:
+        """Return how many bytes a file at `path` may have; what is there now is replaced."""
+        return max(0, min(self._file_bytes_max, self._bytes_left + self._sizes.get(path, 0)))
+
+    def take(self, file: ContainerFile) -> None:
+        """Count a file in."""
+        self._bytes_left += self._sizes.get(file.path, 0) - file.bytes
+        self._sizes[file.path] = file.bytes
+
+
 class Files:
     """The container files of every container."""
 
-    def __init__(self, store: Store, clock: Clock, *, file_bytes_max: int) -> None:
+    def __init__(
+        self, store: Store, clock: Clock, *, file_bytes_max: int, container_bytes_max: int
+    ) -> None:
+        """container_bytes_max: what code may leave in one container, all its files together."""
         self._store = store
         self._clock = clock
-        self.file_bytes_max = file_bytes_max
+        self._file_bytes_max = file_bytes_max
+        self._container_bytes_max = container_bytes_max
 
     async def put(
         self,
@@ -52,16 +81,24 @@ class Files:
             await self._store.release_blob(before.blob_id)
         return after
 
+    async def room(self, container_id: str) -> Room:
+        """Return how much more code may leave in the container."""
+        return Room(
+            await self._store.container_files.all(container_id),
+            file_bytes_max=self._file_bytes_max,
+            container_bytes_max=self._container_bytes_max,
+        )
+
     async def take(
-        self, container_id: str, path: str, chunks: AsyncIterator[bytes]
+        self, container_id: str, path: str, chunks: AsyncIterator[bytes], *, bytes_max: int
     ) -> ContainerFile:
         """
         Stream `chunks` into a blob and record it as what code left at `path`.
 
         Raises:
-            TooLarge: more bytes than one file may have; nothing is recorded.
+            TooLarge: more than `bytes_max` bytes; nothing is recorded.
         """
-        async with self._store.blobs.writer(bytes_max=self.file_bytes_max) as writer:
+        async with self._store.blobs.writer(bytes_max=bytes_max) as writer:
             async for chunk in chunks:
                 await writer.write(chunk)
         return await self.put(

@@ -56,13 +56,17 @@ class Containers:
         *,
         idle_minutes: int = 20,
         file_bytes_max: int = 512 << 20,
+        container_bytes_max: int = 2 << 30,
     ) -> None:
+        """container_bytes_max: what code may leave in one container, all its files together."""
         self._store = store
         self._sandbox = sandbox
         self._clock = clock
         self._idle_minutes = idle_minutes
         self._boxes = Boxes(store, sandbox, started_at=clock.now())
-        self._files = Files(store, clock, file_bytes_max=file_bytes_max)
+        self._files = Files(
+            store, clock, file_bytes_max=file_bytes_max, container_bytes_max=container_bytes_max
+        )
         self._tasks: set[asyncio.Task[None]] = set()
 
     # ---- containers ----------------------------------------------------------------------------
@@ -384,7 +388,7 @@ class Containers:
 
     async def _stored_file(self, organization_id: str, file_id: str, *, param: str) -> StoredFile:
         file = await self._store.files.get(organization_id, file_id)
-        if file is None:
+        if file is None or file.is_expired(self._clock.now()):
             raise NotFound(f"No such File object: {file_id}", param=param)
         return file
 
@@ -397,6 +401,8 @@ class Containers:
         source: Literal["user", "assistant"],
     ) -> ContainerFile:
         async with self._boxes.live(container_id).lock:
+            # Under the lock, as `delete` takes it too: what came after it would never be dropped.
+            refuse_unless_running(container_id, await self._store.containers.find(container_id))
             path = await self._files.free_path(container_id, filename)
             await self._boxes.write(container_id, path, self._store.blobs.read(blob_id))
             return await self._files.put(
@@ -432,6 +438,8 @@ class Containers:
 
     def _disown(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            # Raised to the listener as well, if there still is one.
+        error = None if task.cancelled() else task.exception()
+        # Raised to the listener as well, if there still is one. Who asks for what is not there
+        # must not be able to fill the log.
+        if error is not None and not isinstance(error, RequestError):
             logs.error("execution.failed", cause=error, execution_id=task.get_name())

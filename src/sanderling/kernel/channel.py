@@ -1,9 +1,9 @@
 """
 The kernel's mouth: every message to the host passes through one lock, in one order.
 
-Before a message leaves, what other programs have put into the pipes behind descriptors 1 and 2 is
-sent first (docs/protocol.md, rule 1). Between cells there is nobody to tell: text is dropped.
-In a forked child the socket is closed, and text goes to the descriptors themselves.
+Before a message leaves, the host gets the time to take what other programs have put into the pipes
+behind descriptors 1 and 2 (docs/protocol.md, rule 1). Between cells there is nobody to tell: text
+is dropped. In a forked child the socket is closed, and text goes to the descriptors themselves.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import os
 import select
 import socket
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -21,12 +22,15 @@ from sanderling.kernel.border import Border
 Stream = Literal["stdout", "stderr"]
 DESCRIPTORS: dict[Stream, int] = {"stdout": 1, "stderr": 2}
 
-_PIPE_BYTES = 65536  # what a pipe holds; one read empties it
+_PATIENCE_S = 1.0  # the host needs 0.1 ms; a machine on its knees gets more
+_PATIENCE_LOST_S = 0.002  # per message, while some program writes without end
+_PAUSE_S = 20e-6
 _CONTINUATION = range(0x80, 0xC0)  # bytes inside a UTF-8 character
 
 # Taken now: these run while user code may have put others in their place.
-_read, _write, _close, _exit = os.read, os.write, os.close, os._exit
-_len, _BlockingIOError, _OSError = len, BlockingIOError, OSError
+_write, _close, _exit = os.write, os.close, os._exit
+_len, _OSError = len, OSError
+_now, _sleep, _POLLIN = time.monotonic, time.sleep, select.POLLIN
 
 
 class Channel:
@@ -45,10 +49,10 @@ class Channel:
         self._nonce: str | None = None
         self._prefixes: dict[Stream, bytes] = {}
         self._flush: Callable[[], None] | None = None
-        self._streams = {pipe: stream for stream, pipe in pipes.items()}
+        self._patience_s = _PATIENCE_S
         self._poller = select.poll()
         for pipe in pipes.values():
-            self._poller.register(pipe, select.POLLIN)
+            self._poller.register(pipe, _POLLIN)
         self._poll = self._poller.poll
         border.shield(Channel.write.__code__, Channel.send.__code__)
         os.register_at_fork(after_in_child=self._become_child)
@@ -72,7 +76,7 @@ class Channel:
         with self._lock:
             self._is_sending = True
             try:
-                self._drain()
+                self._yield_to_pipes()
             finally:
                 self._is_sending = False
             self._send_waiting()
@@ -103,7 +107,7 @@ class Channel:
             first = next(messages)  # raises before anything is sent
             self._is_sending = True
             try:
-                self._drain()
+                self._yield_to_pipes()
                 self._transmit(first)
                 for message in messages:
                     self._transmit(message)
@@ -126,7 +130,7 @@ class Channel:
                 return
             self._is_sending = True
             try:
-                self._drain()
+                self._yield_to_pipes()
                 self._send_text(stream, data)
             finally:
                 self._is_sending = False
@@ -155,21 +159,32 @@ class Channel:
             start = end
         self._transmit(head + data[start:] if start else head + data)
 
-    def _drain(self) -> None:
-        """Send what is in the pipes, once over: who never stops writing must not hold us."""
-        if self._nonce is None:
+    def _yield_to_pipes(self) -> None:
+        """
+        Wait until the host has taken what other programs wrote before this moment.
+
+        Only the host reads the pipes: were we to read them too, it could take new bytes for those
+        it has counted, and show them too early. The wait is bounded, for a program may write
+        without end; after one such wait the next ones are short.
+        """
+        if self._nonce is None or not self._has_waiting_bytes():
             return
-        for pipe, _ in self._poll(0):
-            try:
-                data = _read(pipe, _PIPE_BYTES)
-            except _BlockingIOError:
-                continue  # the host was quicker
-            except _OSError:
-                data = b""
-            if data:
-                self._send_text(self._streams[pipe], data)
+        deadline = _now() + self._patience_s
+        while self._has_waiting_bytes():
+            if _now() > deadline:
+                self._patience_s = _PATIENCE_LOST_S
+                return
+            _sleep(_PAUSE_S)
+        self._patience_s = _PATIENCE_S
+
+    def _has_waiting_bytes(self) -> bool:
+        has_bytes = False
+        for pipe, event in self._poll(0):
+            if event & _POLLIN:
+                has_bytes = True
             else:  # all its writers are gone, or user code closed it
                 self._poller.unregister(pipe)
+        return has_bytes
 
     def _transmit(self, message: bytes) -> None:
         try:

@@ -64,7 +64,7 @@ def reseed() -> None:
     random.seed()
     numpy_random: Any = _modules.get("numpy.random")
     if numpy_random is not None:
-        # One number of 32 bits: seeding with more takes half a millisecond, for nothing a user sees.
+        # One number of 32 bits: seeding with more takes half a millisecond longer.
         numpy_random.seed(int.from_bytes(os.urandom(4), "little"))
     process: Any = _modules.get("multiprocessing.process")
     if process is not None:

@@ -28,7 +28,6 @@ _PLAIN = re.compile(r"[\w.:/+@%-]+", re.ASCII)
 # Libraries that tell at INFO what an operator of Sanderling did not ask about.
 _CHATTY = (
     "alembic",
-    "aiosqlite",
     "uvicorn",
     "httpx",
     "httpx2",

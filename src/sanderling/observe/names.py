@@ -48,6 +48,7 @@ ACTIONS: dict[str, Action] = {
     "box.unclosed": Action("the host did not close a box", ("container_id", "reason")),
     "expiry.failed": Action("a sweep for idle containers failed; it is tried again", ("reason",)),
     # The sandbox host's process.
+    "host.died": Action("a sandbox host that had died was replaced", ("pid", "replaced_by")),
     "host.ready": Action("the sandbox host takes calls", ("pid",)),
     "host.replaced": Action("a host of another version or other settings was ended", ("pid",)),
     "host.refused": Action("the sandbox host cannot run here", ("reason",)),

@@ -307,13 +307,16 @@ class Box:
             self._stop_listening()
             self._rest = self._loop.call_later(_REST_S, self._listen)
 
-    def _on_socket(self) -> None:
-        if self._take_messages() == "closed" and not self.is_dead:
+    def _on_socket(self) -> bool:
+        """Take messages; return whether there may be more."""
+        state = self._take_messages()
+        if state == "closed" and not self.is_dead:
             # The kernel closed its socket, or broke the protocol: it can never be heard again.
             self._is_broken = True
             self._loop.remove_reader(self._descriptors.socket.fileno())
             self.kill()
         self._rest_between_cells()
+        return state == "more"
 
     def _on_pipe(self, fd: int, stream: Stream) -> None:
         """Order rule 2: count the bytes first, then the messages, then at most that many bytes."""
@@ -323,9 +326,9 @@ class Box:
                 if os.read(fd, 1) == b"":  # every writer is gone
                     self._loop.remove_reader(fd)
                     del self._pipes[fd]
-            return
-        self._on_socket()
-        self._take_bytes(fd, stream, min(waiting, _PIPE_READ_MAX))
+            self._rest_between_cells()
+        elif not self._on_socket():
+            self._take_bytes(fd, stream, min(waiting, _PIPE_READ_MAX))
 
     def _drop_waiting_bytes(self) -> None:
         """What was written before a cell began is not that cell's."""

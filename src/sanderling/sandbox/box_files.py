@@ -146,7 +146,10 @@ def walk(
 ) -> Snapshot:
     """Look at every regular file below `data_fd`, within the limits."""
     seen = _Walk(entries_max, time.monotonic() + seconds_max)
-    folder = openat2(data_fd, ".", _FOLDER)
+    try:
+        folder = openat2(data_fd, ".", _FOLDER)
+    except PermissionError:
+        return Snapshot(is_complete=False)  # closed by its owner, who may do that
     try:
         seen.enter(folder, DATA, 0)
     finally:
@@ -182,10 +185,15 @@ class _Walk:
             self._descend(folder_fd, name, f"{prefix}/{name}", depth + 1)
 
     def _look_at(self, entry: os.DirEntry[str], path: str) -> None:
-        with contextlib.suppress(FileNotFoundError):  # removed while we look
+        try:
             status = entry.stat(follow_symlinks=False)
-            if stat.S_ISREG(status.st_mode) and len(path.encode()) <= PATH_BYTES_MAX:
-                self.files[path] = identity_of(status)
+        except FileNotFoundError:
+            return  # removed while we look
+        except PermissionError:
+            self.is_complete = False
+            return
+        if stat.S_ISREG(status.st_mode) and len(path.encode()) <= PATH_BYTES_MAX:
+            self.files[path] = identity_of(status)
 
     def _descend(self, parent_fd: int, name: str, path: str, depth: int) -> None:
         if depth >= DEPTH_MAX:
@@ -193,8 +201,11 @@ class _Walk:
             return
         try:
             fd = openat2(parent_fd, name, _FOLDER)
+        except PermissionError:
+            self.is_complete = False  # closed by its owner: not ours to force
+            return
         except OSError:
-            return  # gone, no longer a folder, or closed by its owner: not ours to force
+            return  # gone, or no longer a folder
         try:
             self.enter(fd, path, depth)
         finally:

@@ -14,6 +14,7 @@ children stay in it. Limits are set when a container takes the box.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import time
@@ -84,17 +85,7 @@ class Group:
             self._events_fd = None
         deadline = time.monotonic() + _REMOVE_DEADLINE_S
         for folder in set(self.folders.values()):
-            while True:
-                try:
-                    folder.rmdir()
-                except FileNotFoundError:
-                    break
-                except OSError as error:
-                    if error.errno != errno.EBUSY or time.monotonic() > deadline:
-                        raise
-                    time.sleep(0.001)
-                else:
-                    break
+            _remove(folder, deadline)
 
 
 @dataclass(frozen=True)
@@ -117,12 +108,12 @@ class Cgroups:
         return Group(folders, is_v2=self.kind != "v1")
 
     def close(self) -> None:
-        """Remove our parent folders, if they are empty."""
+        """Remove our folders, and in them the groups that the last boxes are just leaving."""
+        deadline = time.monotonic() + _REMOVE_DEADLINE_S
         for folder in set(self.parents.values()):
-            try:
-                folder.rmdir()
-            except OSError:
-                continue  # a box of another host, or not ours to remove
+            for left in (*folder.glob("*/"), folder):
+                with contextlib.suppress(OSError):  # somebody is inside, or not ours to remove
+                    _remove(left, deadline)
 
 
 def find(name: str) -> Cgroups:
@@ -222,6 +213,21 @@ def _memberships() -> dict[str, str]:
         for controller in controllers.split(","):
             result[controller] = path
     return result
+
+
+def _remove(folder: Path, deadline: float) -> None:
+    """Remove a group; the dead need a moment to leave it. Raises OSError past the deadline."""
+    while True:
+        try:
+            folder.rmdir()
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            if error.errno != errno.EBUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.001)
+        else:
+            return
 
 
 def _read(path: Path) -> str:

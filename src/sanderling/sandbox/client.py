@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +25,16 @@ ANSWER_DEADLINE_S = 60.0
 class HostClient:
     """A `base.Sandbox` behind the socket of a sandbox host."""
 
-    def __init__(self, socket_path: Path) -> None:
-        """No connection is made before the first call."""
+    def __init__(
+        self, socket_path: Path, *, replace: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
+        """
+        No connection is made before the first call.
+
+        replace: brings a host where none takes calls; then the call is made once more.
+        """
         self.socket_path = socket_path
+        self._replace = replace
 
     async def hello(self, *, deadline_s: float = ANSWER_DEADLINE_S) -> dict[str, Any]:
         """Return who answers: `version`, `status`, `options` and `package`."""
@@ -141,12 +148,7 @@ class HostClient:
         self, call: dict[str, Any], body: bytes = b""
     ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
         """Connect and send `call`; close in the end. Raises HostUnavailable."""
-        try:
-            reader, writer = await asyncio.open_unix_connection(self.socket_path)
-        except OSError as error:
-            raise HostUnavailable(
-                f"No sandbox host answers at {self.socket_path}: {error.strerror}."
-            ) from error
+        reader, writer = await self._connect()
         try:
             await wire.send(writer, {"version": wire.VERSION, **call}, body)
             yield reader, writer
@@ -154,6 +156,19 @@ class HostClient:
             raise HostUnavailable("The sandbox host went away during a call.") from error
         finally:
             writer.close()
+
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        if self._replace is not None:
+            try:
+                return await asyncio.open_unix_connection(self.socket_path)
+            except OSError:
+                await self._replace()
+        try:
+            return await asyncio.open_unix_connection(self.socket_path)
+        except OSError as error:
+            raise HostUnavailable(
+                f"No sandbox host answers at {self.socket_path}: {error.strerror}."
+            ) from error
 
 
 def _checked(message: Message | None) -> Message:

@@ -1,7 +1,8 @@
 """
 The sandbox host: the process that owns every box of this machine.
 
-It is a process of its own so that killing or upgrading the server kills no container. `launch.py`
+It is a process of its own so that a server that is killed takes no box with it: the next one finds
+the host at work. A server that is stopped in order ends its host. `launch.py`
 starts it as `python -m sanderling.sandbox.host`; it says through a pipe that it is ready or why it
 refuses, and then answers calls (`calls.py`) until it is told to end, by the `shutdown` call or by a
 signal. A lock file sees to it that a data folder has one host at most.
@@ -15,6 +16,7 @@ import contextlib
 import fcntl
 import json
 import os
+import resource
 import signal
 import sys
 from collections.abc import Sequence
@@ -47,6 +49,7 @@ def main(arguments: Sequence[str] | None = None, *, start: Start = start_spawner
     logs.configure(given.log_level)
     launcher = _Launcher(given.ready_fd)
     try:
+        _allow_many_descriptors()
         lock = _lock(given.lock)
         asyncio.run(_serve(HostOptions(**given.options), start, given.socket, launcher))
     except SanderlingError as error:
@@ -84,6 +87,12 @@ async def _serve(
         # Boxes first: their executions end, and whoever follows one is told so.
         await sandbox.end()
         await server.close()
+
+
+def _allow_many_descriptors() -> None:
+    """A box takes about ten, and most systems give a program 1,024 unless it asks for more."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _lock(path: Path) -> int:

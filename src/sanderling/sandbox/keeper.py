@@ -203,7 +203,10 @@ class Keeper:
             notices.append(_RESTARTED)
         found = await self.files.changes()
         if not found.is_complete:
-            notices.append("There are too many files in /mnt/data: some were not looked at.")
+            notices.append(
+                "Some files in /mnt/data were not looked at: there are too many, or their folder "
+                "may not be read."
+            )
         self._end(
             execution,
             status,

@@ -68,6 +68,8 @@ class LocalSandbox:
         """`start` is called for a zygote, at first and whenever one died."""
         self.options = options
         self.memory_bytes_max = machine.memory_bytes()
+        # Without this the one box too many would take the descriptors of calls to all others.
+        self._boxes_max = min(options.boxes_max, machine.boxes_max())
         self._pool = Pool(
             lambda: start(options), size=options.pool_size, on_maker_death=self._lose_all
         )
@@ -122,8 +124,8 @@ class LocalSandbox:
         birth = self._births.get(container_id)
         is_first = birth is None
         if birth is None:
-            if len(self._keepers) + len(self._births) >= self.options.boxes_max:
-                raise MachineFull(f"All {self.options.boxes_max} boxes are in use.")
+            if len(self._keepers) + len(self._births) >= self._boxes_max:
+                raise MachineFull(f"All {self._boxes_max} boxes are in use.")
             birth = asyncio.create_task(self._bear(container_id, limits))
             self._births[container_id] = birth
         # Shielded: a caller who leaves stops no birth that others may wait for.

@@ -1,5 +1,5 @@
 """
-What this machine has to give: memory, and where the sandbox host may put its socket.
+What this machine has to give: memory, descriptors, and where the sandbox host may put its socket.
 
 Read from the kernel of the machine each time it is asked; nothing is kept.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import resource
 import stat
 import tempfile
 from pathlib import Path
@@ -16,6 +17,11 @@ from sanderling.errors import SetupError
 
 # sizeof(sun_path) - 1, unix(7).
 SOCKET_PATH_BYTES_MAX = 107
+# Of the host: a socket, two pipes, a pidfd, /mnt/data twice, four namespaces, memory events; and
+# one connection of somebody who follows its cell.
+_DESCRIPTORS_PER_BOX = 12
+# What the host needs besides: its own, the pool, boxes on their way, calls.
+_DESCRIPTORS_KEPT = 256
 
 
 def memory_bytes(*, proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup")) -> int:
@@ -62,6 +68,12 @@ def _limits_up_from(root: Path, path: str, name: str) -> list[int]:
         if place == root:
             break
     return limits
+
+
+def boxes_max() -> int:
+    """Return how many boxes this process has descriptors for; at least one."""
+    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(1, (most - _DESCRIPTORS_KEPT) // _DESCRIPTORS_PER_BOX)
 
 
 def absolute(path: Path) -> Path:

@@ -198,11 +198,14 @@ class Spawner:
         if self.is_alive:
             self._process.kill()
         await asyncio.to_thread(self._process.wait)
-        self._cgroups.close()
+        await asyncio.to_thread(self._cgroups.close)
 
     async def _fork(self, uid: int, handles: Handles | None) -> Box:
         """`handles` of a dead box to step into, or None to make a new place."""
-        ours, theirs = _descriptors()
+        try:
+            ours, theirs = _descriptors()
+        except OSError as error:
+            raise MachineFull(f"No further box can be forked now: {error}") from error
         try:
             pid, pidfd = await self._ask(uid, theirs, handles)
         except BaseException:
@@ -271,7 +274,7 @@ class Spawner:
     async def _exchange(self, uid: int, theirs: list[int], handles: Handles | None) -> int:
         request = {"uid": uid, "disk_bytes": self._disk_bytes, "inodes": INODES_MAX}
         # Duplicates, so that a caller who gives up may close its own at once.
-        fds = [os.dup(fd) for fd in theirs + (handles.namespaces if handles is not None else [])]
+        fds = _duplicates(theirs + (handles.namespaces if handles is not None else []))
         async with self._turn:
             try:
                 socket.send_fds(self._control, [json.dumps(request).encode()], fds)
@@ -375,6 +378,19 @@ def _descriptors() -> tuple[Descriptors, list[int]]:
     read_ends = [os.open(f"/proc/self/fd/{fd}", flags) for fd in (out_read, err_read)]
     kernel_ends = [theirs.detach(), out_write, err_write, *read_ends]
     return Descriptors(ours, out_read, err_read), kernel_ends
+
+
+def _duplicates(fds: list[int]) -> list[int]:
+    """Raises MachineFull: this process has no descriptors left."""
+    made: list[int] = []
+    try:
+        for fd in fds:
+            made.append(os.dup(fd))  # noqa: PERF401 - on an error, those made must be closed
+    except OSError as error:
+        for fd in made:
+            os.close(fd)
+        raise MachineFull(f"No further box can be forked now: {error}") from error
+    return made
 
 
 async def _receive(control: socket.socket) -> tuple[dict[str, Any], list[int]]:

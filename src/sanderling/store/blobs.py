@@ -6,7 +6,10 @@ the tree always holds every byte, even after the power went. Blobs are found by 
 change; who refers to them is known by the tables.
 
     blobs/tmp/blob_4f1c…          being written; locked by its writer
-    blobs/4f/1c/blob_4f1c…        complete
+    blobs/4f/blob_4f1c…           complete
+
+There are 256 folders and no more, so that soon each of them stands: making one and making that
+survive the loss of power takes longer than a small blob itself.
 
 Memory is bounded: a writer holds at most two pieces of CHUNK_BYTES, a reader one. The disk works in
 threads, one piece at a time; while one piece is written the next one is gathered.
@@ -39,7 +42,7 @@ CHUNK_BYTES = 1 << 20
 # upload was 170 ms without this and 50 ms with it (medians of 8 uploads, two-core machine).
 FLUSH_BYTES = 32 << 20
 
-_BLOB_ID = re.compile(r"blob_([0-9a-f]{2})([0-9a-f]{2})[0-9a-f]{28}")
+_BLOB_ID = re.compile(r"blob_([0-9a-f]{2})[0-9a-f]{30}")
 
 
 async def _in_thread(work: Callable[[], T]) -> T:
@@ -90,7 +93,7 @@ class Blobs:
         match = _BLOB_ID.fullmatch(blob_id)
         if match is None:
             raise NotFound("No such blob.")
-        return self._root / match[1] / match[2] / blob_id
+        return self._root / match[1] / blob_id
 
     async def size(self, blob_id: str) -> int:
         """Return the blob's length in bytes. Raises NotFound when there is no such blob."""
@@ -132,7 +135,7 @@ class Blobs:
     def ids(self, *, written_before: float) -> list[str]:
         """Return the ids of the blobs written before that moment (Unix seconds). Walks the tree."""
         found = []
-        for path in self._root.glob("[0-9a-f][0-9a-f]/[0-9a-f][0-9a-f]/blob_*"):
+        for path in self._root.glob("[0-9a-f][0-9a-f]/blob_*"):
             with contextlib.suppress(FileNotFoundError):  # deleted while we look
                 if _BLOB_ID.fullmatch(path.name) and path.stat().st_mtime < written_before:
                     found.append(path.name)
@@ -257,12 +260,12 @@ class BlobWriter:
             self._file.write(self._gathered)
             self._file.flush()
             os.fsync(self._file.fileno())
-            for folder in (self._final.parent.parent, self._final.parent):
-                with contextlib.suppress(FileExistsError):
-                    folder.mkdir(mode=0o700)
-                    _sync_folder(folder.parent)
+            folder = self._final.parent
+            with contextlib.suppress(FileExistsError):
+                folder.mkdir(mode=0o700)
+                _sync_folder(folder.parent)
             self._partial.rename(self._final)
-            _sync_folder(self._final.parent)
+            _sync_folder(folder)
             self._file.close()
             self._file = None
 

@@ -99,6 +99,14 @@ class Store:
 
         await self.database.write(work)
 
+    async def forget_expired_files(self) -> int:
+        """Delete the stored files whose time is over, with their bytes; return how many."""
+        expired = await self.files.expired(self._clock.now())
+        for file in expired:
+            await self.files.delete(file.organization_id, file.id)
+            await self.release_blob(file.blob_id)
+        return len(expired)
+
     async def sweep_blobs(self, *, older_than_s: float = ORPHAN_AGE_S) -> int:
         """
         Delete the blobs that nothing refers to, as a crash may leave; return how many.

@@ -55,6 +55,7 @@ def test_every_refused_call_answers_eperm(machine: str) -> None:
 @pytest.mark.parametrize("machine", MACHINES)
 def test_a_call_in_no_list_answers_enosys(machine: str) -> None:
     conditional = {"clone", "clone3", "socket", "socketpair", "ioctl", "personality", "prctl"}
+    conditional |= {"setsockopt"}
     listed = (
         seccomp.ALLOWED | seccomp.REFUSED | seccomp.PRETENDED | seccomp.UNSUPPORTED | conditional
     )
@@ -153,6 +154,14 @@ def test_calls_that_depend_on_one_argument(machine: str) -> None:
     assert run(machine, "prctl", 15) == ALLOW
     assert run(machine, "prctl", linux.PR_SET_MM) == eperm
     assert run(machine, "prctl", linux.PR_SET_SECCOMP) == eperm
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_a_socket_can_only_pretend_to_linger(machine: str) -> None:
+    assert run(machine, "setsockopt", 5, 1, 13) == refuses(0)  # SOL_SOCKET, SO_LINGER
+    assert run(machine, "setsockopt", 5, 1 << 32 | 1, 13) == refuses(0)
+    assert run(machine, "setsockopt", 5, 6, 13) == ALLOW  # TCP_CONGESTION
+    assert run(machine, "setsockopt", 5, 1, 9) == ALLOW  # SO_KEEPALIVE
 
 
 @pytest.mark.parametrize("machine", MACHINES)

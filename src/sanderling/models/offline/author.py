@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from sanderling.models.offline import documents, lists, mathematics, money, pictures
 from sanderling.models.offline.conversation import Conversation
@@ -11,6 +12,9 @@ from sanderling.models.offline.tables import rules as tables
 from sanderling.models.offline.tables.reading import TABLE_KINDS
 from sanderling.models.offline.tables.table import Table
 
+# What rules read of a question. A longer one is a document, and matching all of it against every
+# rule would hold up the server.
+QUESTION_CHARS_MAX = 4000
 # Run when a question is about a file and none was named: containers may hold files already.
 LIST_FILES = """\
 import os
@@ -42,9 +46,10 @@ _TARGET = re.compile(
 
 def author(conversation: Conversation) -> Plan | None:
     """Return what to do for the latest question; None where no rule fits."""
-    question = conversation.question
-    if (plan := _own_code(question)) is not None:
+    if (plan := _own_code(conversation.question)) is not None:
         return plan
+    conversation = _shortened(conversation)
+    question = conversation.question
     files = _relevant(conversation)
     if files and not _has_formula_to_solve(question):
         plan = _about_files(conversation, files) if _FILE_WORDS.search(question) else None
@@ -63,10 +68,18 @@ def author(conversation: Conversation) -> Plan | None:
     return None
 
 
+def _shortened(conversation: Conversation) -> Conversation:
+    return replace(
+        conversation,
+        question=conversation.question[:QUESTION_CHARS_MAX],
+        earlier=tuple(words[:QUESTION_CHARS_MAX] for words in conversation.earlier),
+    )
+
+
 def _own_code(question: str) -> Plan | None:
     code = "\n".join(_FENCED.findall(question))
-    for pattern in (_RUN_QUOTED, _RUN):
-        if not code and (match := pattern.search(question)) is not None:
+    for pattern, text in ((_RUN_QUOTED, question[:QUESTION_CHARS_MAX]), (_RUN, question)):
+        if not code and (match := pattern.search(text)) is not None:
             code = match[1].strip()
     if not code.strip():
         return None

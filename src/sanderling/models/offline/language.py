@@ -38,7 +38,7 @@ _SIGNS = {
     "√": "sqrt",
 }
 _WORDS = [
-    (rf"({_NUMBER})\s*(?:%|percent|per cent)\s+of\b", r"\1/100*"),
+    (rf"(?<!\d)({_NUMBER})\s*(?:%|percent|per cent)\s+of\b", r"\1/100*"),
     (r"\bthe square root of\b|\bsquare root of\b", "sqrt "),
     (r"\bthe cube root of\b|\bcube root of\b", "cbrt "),
     (r"\bthe factorial of\b|\bfactorial of\b", "factorial "),
@@ -125,7 +125,7 @@ def literal_list(text: str) -> list[Any] | None:
             value = [part.strip() for part in match[1].split(",")] if "," in match[1] else []
         if len(value) > 1 and all(isinstance(item, int | float | str) for item in value):
             return value
-    number = r"-?\d+(?:\.\d+)?"
+    number = r"-?(?<!\d)\d+(?:\.\d+)?"
     if match2 := re.search(rf"{number}(?:\s*(?:,|;|\band\b|,\s*and\b)\s*{number}){{2,}}", text):
         return [ast.literal_eval(n.lstrip("0") or "0") for n in re.findall(number, match2[0])]
     if (match3 := re.search(r":\s*([\w\- ]+(?:,\s*[\w\- ]+){2,})", text)) is not None:
@@ -141,6 +141,8 @@ def inline_json(text: str) -> str | None:
     while (match := re.compile(r"[\[{]").search(text, position)) is not None:
         try:
             value, end = decoder.raw_decode(text, match.start())
+        except RecursionError:
+            return best or None  # brackets in brackets, deeper than anybody writes
         except ValueError:
             position = match.start() + 1
             continue
@@ -205,4 +207,4 @@ def _spaced(token: str, source: str) -> str:
 
 
 def _without_factorial_signs(source: str) -> str:
-    return _BARE_ARGUMENT.sub(r"\1(\2)", re.sub(r"(\d+)!", r"factorial(\1)", source))
+    return _BARE_ARGUMENT.sub(r"\1(\2)", re.sub(r"(?<!\d)(\d+)!", r"factorial(\1)", source))

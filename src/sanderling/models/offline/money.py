@@ -8,7 +8,8 @@ from sanderling.models.offline.language import numbers
 from sanderling.models.offline.plan import Plan, Shown, join, render
 
 _AMOUNT = (
-    r"(?:[$€£]\s?(\d[\d,]*(?:\.\d+)?)|(\d[\d,]*(?:\.\d+)?)\s?(?:dollars|euros|pounds|usd|eur))"
+    r"(?:[$€£]\s?(\d[\d,]*(?:\.\d+)?)"
+    r"|(?<![\d,])(\d[\d,]*(?:\.\d+)?)\s?(?:dollars|euros|pounds|usd|eur))"
 )
 _SCALE = {"k": 1e3, "thousand": 1e3, "million": 1e6, "m": 1e6}
 _MONEY_WORDS = re.compile(
@@ -31,8 +32,8 @@ def interest(question: str) -> Plan | None:
     """What a sum grows to: `compound interest on $10,000 at 7% for 20 years`."""
     text = question.lower()
     amount = _amounts(text)
-    rate = re.search(r"(\d+(?:\.\d+)?)\s?(?:%|percent|per cent)", text)
-    years = re.search(r"(\d+(?:\.\d+)?)\s?-?(?:years?|yrs?)\b", text)
+    rate = re.search(r"(?<![\d.])(\d+(?:\.\d+)?)\s?(?:%|percent|per cent)", text)
+    years = re.search(r"(?<![\d.])(\d+(?:\.\d+)?)\s?-?(?:years?|yrs?)\b", text)
     if not (amount and rate and years) or not re.search(r"interest|grow|invest|compound|sav", text):
         return None
     simple = "simple interest" in text
