@@ -21,6 +21,15 @@ from sanderling.errors import SetupError
 
 _SIZE = re.compile(r"^(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?$", re.IGNORECASE)
 _TIME = re.compile(r"^(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?$", re.IGNORECASE)
+# What a value that is no text may be (TOML has types of its own), by kind, in code and in words.
+_TYPES: dict[str, tuple[tuple[type, ...], str]] = {
+    "int": ((int,), "a whole number"),
+    "size": ((int,), "a whole number of bytes, or text like 512k, 20m, 1g"),
+    "float": ((int, float), "a number"),
+    "time": ((int, float), "a number of seconds, or text like 90s, 20m, 1h"),
+    "bool": ((bool,), "true or false"),
+    "path": ((Path,), "text"),
+}
 _SIZE_FACTOR = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 _TIME_FACTOR = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -173,7 +182,11 @@ def environment_name(name: str) -> str:
 def _convert(field: dataclasses.Field[Any], value: Any) -> Any:
     kind = field.metadata["kind"]
     if not isinstance(value, str):
-        return Path(value) if kind == "path" and value is not None else value
+        types, words = _TYPES.get(kind, ((), "text"))
+        # To Python a bool is an int.
+        if not isinstance(value, types) or isinstance(value, bool) != (kind == "bool"):
+            raise ValueError(f"{value!r} is not {words}")
+        return value
     match kind:
         case "int":
             return int(value)

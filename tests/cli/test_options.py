@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from sanderling import settings as settings_module
 from sanderling.cli import options
 from sanderling.cli.main import group
+from sanderling.errors import SetupError
 from sanderling.settings import Settings
 
 
@@ -56,6 +57,27 @@ def test_a_value_that_cannot_be_read_names_its_flag() -> None:
 
     assert result.exit_code == 1
     assert "--file-bytes-max" in str(result.exception)
+
+
+@pytest.mark.parametrize(
+    ("line", "wanted"),
+    [
+        ("pool_size = 2.5", "a whole number"),
+        ("pool_size = true", "a whole number"),
+        ("model_images = 1", "true or false"),
+        ("host = 5", "text"),
+        ("data = 5", "text"),
+        ("model_timeout_s = []", "a number of seconds"),
+    ],
+)
+def test_a_line_of_the_file_with_a_value_of_another_type_is_refused_by_name(
+    tmp_path: Path, line: str, wanted: str
+) -> None:
+    file = tmp_path / "s.toml"
+    file.write_text(line)
+
+    with pytest.raises(SetupError, match=f"{line.split(maxsplit=1)[0]}: .* is not {wanted}"):
+        settings_module.load({}, environ={}, config=file)
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,8 @@ Whose request it is: the organization of the key, or the one organization of an 
 
 A server without keys is open to whoever reaches it, which is why it listens on loopback only. A web
 browser on the machine reaches it too, and does what the pages of strangers say, so those are turned
-away. From the first active key on, every request needs one. Keys are looked up by digest, so the time a
-look-up takes says nothing about the key.
+away. From the first active key on, every request needs one. Keys are looked up by digest, so the
+time a look-up takes says nothing about the key.
 """
 
 from __future__ import annotations
@@ -56,12 +56,18 @@ def _refuse_web_pages(request: Request) -> None:
     host = request.headers.get("host", "")
     origin = request.headers.get("origin")
     is_foreign = origin is not None and origin.partition("://")[2] != host
-    if is_foreign or not _is_nearby(request.url.hostname or ""):
+    if is_foreign or not _is_nearby(_without_port(host)):
         raise Unauthorized(
             "This server has no API keys and answers programs of its own machine only, not web "
             "pages and not under the name of another machine. Create a key with: sanderling keys "
             "create NAME"
         )
+
+
+def _without_port(host: str) -> str:
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
+    return host.partition(":")[0]
 
 
 def _is_nearby(name: str) -> bool:

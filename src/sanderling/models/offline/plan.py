@@ -63,11 +63,6 @@ class Shown:
         return found
 
     @property
-    def headings(self) -> list[str]:
-        found = (_HEADING.match(line) for line in self.text.splitlines())
-        return [match["name"] for match in found if match]
-
-    @property
     def lines(self) -> list[str]:
         """The printed lines, without what the transcript adds about files."""
         kept = [line for line in self.text.splitlines() if line.strip()]
