@@ -2,8 +2,8 @@
 Every setting, once: name, default, unit, help, and why this number.
 
 From this one table come the command-line flags, the environment variables (`SANDERLING_` + name in
-capitals), the settings file's keys and the page in the docs. Precedence: flag, environment, file
-(TOML, `--config`), default. Read once by `app.py`, which passes the few values each part needs.
+capitals), the settings file's keys and what `sanderling settings` prints. Precedence: flag,
+environment, file (TOML, `--config`), default. `app.py` passes the few values each part needs.
 """
 
 from __future__ import annotations
@@ -55,9 +55,16 @@ def _default_data_dir() -> Path:
     return Path(base) / "sanderling"
 
 
-def _setting(default: Any, help: str, why: str, *, kind: str = "text") -> Any:
-    """`kind`: text, int, float, bool, size (bytes), time (seconds), path, choice:a|b."""
-    metadata = {"help": help, "why": why, "kind": kind}
+def _setting(
+    default: Any, help: str, why: str, *, kind: str = "text", least: float | None = None
+) -> Any:
+    """
+    Declare a setting.
+
+    kind: text, int, float, bool, size (bytes), time (seconds), path, choice:a|b.
+    least: the smallest number that makes sense.
+    """
+    metadata = {"help": help, "why": why, "kind": kind, "least": least}
     if callable(default):
         return dataclasses.field(default_factory=default, metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
@@ -73,7 +80,7 @@ class Settings:
         "Loopback: without keys nobody else may reach a machine that runs code.",
     )
     port: int = _setting(
-        8000, "Port to listen on; 0 picks a free one.", "uvicorn's own.", kind="int"
+        8000, "Port to listen on; 0 picks a free one.", "uvicorn's own.", kind="int", least=0
     )
     data: Path = _setting(
         _default_data_dir,
@@ -102,6 +109,7 @@ class Settings:
         "Longest silence of the model server before the run fails.",
         "The openai SDK's own read timeout.",
         kind="time",
+        least=0.1,
     )
     model_images: bool = _setting(
         True,
@@ -120,45 +128,55 @@ class Settings:
         "Most model calls in one run.",
         "Well past any real analysis; a model that loops must end.",
         kind="int",
+        least=1,
     )
     execution_timeout_s: float = _setting(
         60.0,
         "Wall-clock limit of one cell.",
         "What ChatGPT tells its models; 30 s in seed 001, 120 s in gpt-oss.",
         kind="time",
+        least=0.1,
     )
     logs_bytes_max: int = _setting(
         1 << 20,
         "Most bytes of logs kept from one execution; head and tail are kept.",
         "A megabyte is far more than a model can read.",
         kind="size",
+        least=1024,
     )
     model_logs_chars_max: int = _setting(
         20_000,
         "Most characters of one execution's output that the model is shown.",
         "About 5,000 tokens; more crowds out the conversation.",
         kind="int",
+        least=100,
     )
     file_bytes_max: int = _setting(
-        512 << 20, "Largest file accepted.", "OpenAI's documented 512 MB.", kind="size"
+        512 << 20, "Largest file accepted.", "OpenAI's documented 512 MB.", kind="size", least=1
     )
     box_disk_bytes: int = _setting(
         2 << 30,
         "Disk quota of one box: /mnt/data, /tmp, home and /dev/shm together.",
         "Room for a 512 MB upload, its unpacked form and results.",
         kind="size",
+        least=1 << 20,
     )
     container_idle_minutes: int = _setting(
-        20, "Idle minutes before a container expires.", "OpenAI's documented 20.", kind="int"
+        20,
+        "Idle minutes before a container expires.",
+        "OpenAI's documented 20.",
+        kind="int",
+        least=1,
     )
     pool_size: int = _setting(
         4,
         "Ready boxes kept waiting.",
         "About 4 MiB each; hides the fork from the first call.",
         kind="int",
+        least=0,
     )
     boxes_max: int = _setting(
-        1000, "Most boxes alive at once.", "About 4 MiB each when idle.", kind="int"
+        1000, "Most boxes alive at once.", "About 4 MiB each when idle.", kind="int", least=1
     )
     min_isolation: str = _setting(
         "zygote",
@@ -209,6 +227,13 @@ def _convert(field: dataclasses.Field[Any], value: Any) -> Any:
     return value
 
 
+def _within(field: dataclasses.Field[Any], value: Any) -> Any:
+    least = field.metadata["least"]
+    if least is not None and not value >= least:  # NaN is refused too
+        raise ValueError(f"{value} is too small; the least is {least}")
+    return value
+
+
 def load(
     flags: Mapping[str, Any],
     *,
@@ -243,7 +268,7 @@ def load(
             if value is None:
                 continue
             try:
-                values[name] = _convert(field, value)
+                values[name] = _within(field, _convert(field, value))
             except ValueError as error:
                 raise SetupError(f"{source}: {error}.") from error
             break

@@ -51,6 +51,29 @@ def test_a_server_of_ones_own_that_cannot_start_says_why(tmp_path: Path) -> None
 
 
 @pytest.mark.sandbox
+def test_a_base_url_without_its_path_is_told_what_is_missing(
+    server: LiveServer, tmp_path: Path
+) -> None:
+    root = server.url.removesuffix("/v1")
+
+    result = sanderling("ask", "hello", "--base-url", root, cwd=tmp_path)
+
+    assert result.returncode == 1
+    assert result.stderr.startswith("Invalid URL (")
+    assert result.stderr.endswith(f"{root}/v1\n")
+
+
+@pytest.mark.sandbox
+def test_a_dash_asks_what_standard_input_says(server: LiveServer, tmp_path: Path) -> None:
+    result = sanderling(
+        "ask", "-", "--base-url", server.url, cwd=tmp_path, stdin="What is 17 * 23?\n"
+    )
+
+    assert result.returncode == 0, result.stderr
+    assert "391" in result.stdout
+
+
+@pytest.mark.sandbox
 def test_code_output_and_answer_are_shown_without_colours_in_a_pipe(
     server: LiveServer, tmp_path: Path
 ) -> None:

@@ -49,3 +49,11 @@ def test_a_data_folder_without_keys_says_so(tmp_path: Path) -> None:
     assert listed.returncode == 0
     assert listed.stdout == ""
     assert "There are no keys" in listed.stderr
+
+
+def test_a_key_without_a_name_is_refused(tmp_path: Path) -> None:
+    created = sanderling("keys", "create", " ", "--data", tmp_path)
+
+    assert created.returncode == 2
+    assert created.stdout == ""
+    assert "There are no keys" in sanderling("keys", "list", "--data", tmp_path).stderr

@@ -57,3 +57,13 @@ def test_a_reader_that_leaves_is_no_traceback() -> None:
 
     assert result.stdout == "# Address to listen on.\n"
     assert result.stderr == ""
+
+
+def test_a_full_disk_below_standard_output_is_one_sentence() -> None:
+    command = f"{sys.executable} -m sanderling settings > /dev/full"
+    result = subprocess.run(
+        ["sh", "-c", command], capture_output=True, text=True, env=clean_environ(), check=False
+    )
+
+    assert result.returncode == 1
+    assert result.stderr == "The output cannot be written: No space left on device.\n"

@@ -42,14 +42,17 @@ def interrupted(shown: list[Shown], line: int) -> None:
     [
         ("print('on', flush=True)\nwhile True: pass", 2),
         ("import time\nprint('on')\ntime.sleep(100)", 3),
-        ("import asyncio\nprint('on')\nawait asyncio.sleep(100)", 3),
-        ("import asyncio\nprint('on')\nasync def f():\n    while True: pass\nawait f()", 5),
+        (
+            "import asyncio\nasync def f():\n    print('on')\n    await asyncio.sleep(9)\nawait f()",
+            5,
+        ),
+        ("async def f():\n    print('on')\n    while True: pass\nawait f()", 4),
         ("import subprocess\nprint('on')\nsubprocess.run(['sleep', '100'])", 3),
         ("import threading\nprint('on')\nthreading.Event().wait()", 3),
         ("import os\nprint('on')\nwhile True: os.write(1, b'y' * 1000)", 3),
         ("i = 0\nwhile True: print('on', i)", 2),
         ("print('on')\nwhile True: display(1)", 2),
-        ("class A:\n    def __repr__(self):\n        while True: pass\nprint('on')\nA()", 3),
+        ("class A:\n    def __repr__(self):\n        while True: pass\nprint('on')\nA()", 5),
     ],
 )
 def test_an_interrupt_ends_a_cell_where_it_stands(

@@ -67,10 +67,12 @@ print('killed by the machine:', any(os.WIFSIGNALED(status) for status in ended))
 
 
 @pytest.fixture(scope="module")
-def server(
-    tmp_path_factory: pytest.TempPathFactory, guest_env: Environment
-) -> Iterator[LiveServer]:
-    data = tmp_path_factory.mktemp("limits") / "data"
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("limits") / "data"
+
+
+@pytest.fixture(scope="module")
+def server(data: Path, guest_env: Environment) -> Iterator[LiveServer]:
     with serving(data, "--env", str(guest_env.path), "--box-disk-bytes", DISK) as live:
         yield live
 
@@ -436,14 +438,10 @@ def kill(pid: int) -> None:
         assert select.select([process], [], [], 10)[0]
 
 
-@pytest.fixture
-def own_data(tmp_path: Path) -> Path:
-    return tmp_path / "data"
-
-
 def test_server_that_was_killed_finds_its_containers_as_they_were(
-    own_data: Path, guest_env: Environment
+    tmp_path: Path, guest_env: Environment
 ):
+    own_data = tmp_path / "data"
     options = ("--env", str(guest_env.path))
     with serving(own_data, *options) as first, client_of(first) as client:
         workplace = Workplace(client)
@@ -467,39 +465,35 @@ def test_server_that_was_killed_finds_its_containers_as_they_were(
         assert again.remembers()
 
 
-def test_host_that_was_killed_is_replaced(own_data: Path, guest_env: Environment):
-    with serving(own_data, "--env", str(guest_env.path)) as server, client_of(server) as client:
-        workplace = Workplace(client)
-        workplace.remember()
-        host = host_of(own_data)
-        kill(host)
+def test_host_that_was_killed_is_replaced(workplace: Workplace, data: Path):
+    workplace.remember()
+    host = host_of(data)
+    kill(host)
 
-        found = workplace.run("open('kept.txt').read()")
+    found = workplace.run("open('kept.txt').read()")
 
-        assert found["status"] == "ok"
-        assert found["outputs"][0] == {"type": "result", "text": "'kept'"}
-        assert STARTED_ANEW in told_by(found, "stderr")
-        assert host_of(own_data) != host
-        assert not workplace.remembers()
-        assert Workplace(client).run("1")["status"] == "ok"
+    assert found["status"] == "ok"
+    assert found["outputs"][0] == {"type": "result", "text": "'kept'"}
+    assert STARTED_ANEW in told_by(found, "stderr")
+    assert host_of(data) != host
+    assert not workplace.remembers()
+    assert Workplace(workplace.client).run("1")["status"] == "ok"
 
 
-def test_code_whose_host_was_killed_ends_as_died(own_data: Path, guest_env: Environment):
-    with serving(own_data, "--env", str(guest_env.path)) as server, client_of(server) as client:
-        workplace = Workplace(client)
-        workplace.remember()
-        running = workplace.begin("print('in', flush=True)\nwhile True:\n    pass")
-        running.saw("in")
-        host = host_of(own_data)
-        below = [os.pidfd_open(pid) for pid in processes_below(host)]
-        kill(host)
+def test_code_whose_host_was_killed_ends_as_died(workplace: Workplace, data: Path):
+    workplace.remember()
+    running = workplace.begin("print('in', flush=True)\nwhile True:\n    pass")
+    running.saw("in")
+    host = host_of(data)
+    below = [os.pidfd_open(pid) for pid in processes_below(host)]
+    kill(host)
 
-        ended = running.result()
+    ended = running.result()
 
-        assert len(below) > 1  # the zygote and the code's own, at least
-        for process in below:
-            assert select.select([process], [], [], 10)[0], "a process outlived its host"
-            os.close(process)
-        assert ended["status"] == "died"
-        assert "files are kept" in told_by(ended, "stderr")
-        assert not workplace.remembers()
+    assert ended["status"] == "died"
+    assert "files are kept" in told_by(ended, "stderr")
+    assert not workplace.remembers()
+    assert len(below) > 1  # the zygote and the code's own, at least
+    for process in below:
+        assert select.select([process], [], [], 10)[0], "a process outlived its host"
+        os.close(process)

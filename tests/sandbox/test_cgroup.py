@@ -48,6 +48,23 @@ def test_a_removed_group_leaves_nothing(cgroups: cgroup.Cgroups) -> None:
     assert not any(folder.exists() for folder in folders)
 
 
+def test_groups_of_a_host_that_was_killed_are_swept_and_those_of_a_living_one_stay(
+    cgroups: cgroup.Cgroups,
+) -> None:
+    gone = subprocess.Popen(["/bin/true"])
+    gone.wait()
+    parent = next(iter(cgroups.parents.values())).parent
+    dead, living = parent / f"sanderling-host-{gone.pid}-00", parent / cgroup.host_folder()
+    for folder in (dead, dead / "box", living):
+        folder.mkdir()
+
+    cgroup.find(f"sanderling-test-{secrets.token_hex(4)}").close()
+
+    assert not dead.exists()
+    assert living.exists()
+    living.rmdir()
+
+
 def test_where_nothing_can_be_made_the_kind_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cgroup, "_mounted", lambda: ({}, None))
 

@@ -182,7 +182,7 @@ async def test_boxes_leave_no_descriptor_and_no_group_behind(local: LocalSandbox
         groups = sum(
             len(names)
             for top, names, _ in os.walk("/sys/fs/cgroup")
-            if f"sanderling-{os.getpid()}-" in top
+            if f"sanderling-host-{os.getpid()}-" in top
         )
         return len(os.listdir("/proc/self/fd")), groups
 

@@ -93,9 +93,27 @@ def sdk_errors_as_ours(base_url: str) -> Iterator[None]:
     except openai.APITimeoutError as error:
         raise ModelError(f"{base_url} did not answer in time.") from error
     except openai.APIConnectionError as error:
-        raise SetupError(f"{base_url} cannot be reached: {error.__cause__ or error}.") from error
+        reason = str(error.__cause__ or error).rstrip(".")
+        raise SetupError(f"{base_url} cannot be reached: {reason}.") from error
+    except openai.APIStatusError as error:
+        raise ModelError(_told(error, base_url)) from error
     except openai.APIError as error:
         raise ModelError(error.message) from error
+
+
+def _told(error: openai.APIStatusError, base_url: str) -> str:
+    """Return the server's own sentence, and what to do where a flag was probably wrong."""
+    body: object = error.body
+    words = body.get("message") if isinstance(body, dict) else None
+    told = words if isinstance(words, str) and words else error.message
+    match error.status_code:
+        case 401:
+            return f"{told} Give a key of this server with --api-key or SANDERLING_API_KEY."
+        case 404 | 405 if not base_url.rstrip("/").endswith("/v1"):
+            return (
+                f"{told}. The path of a base URL usually ends with /v1: {base_url.rstrip('/')}/v1"
+            )
+    return told
 
 
 async def _stream(client: AsyncOpenAI, question: Question, answer: Answer) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -16,18 +17,20 @@ from sanderling.settings import Settings
 
 
 @click.command(
+    short_help="Ask one question; see the code, its output and the answer.",
     epilog="""\b
 Examples:
   sanderling ask "Solve 3x + 11 = 14"
   sanderling ask "Plot revenue by region" --file sales.csv
   sanderling ask "Describe this table" --file sales.csv --json
   sanderling ask "Rotate it by 90 degrees" --file photo.jpg --out results
+  sanderling ask - < question.txt
   sanderling ask "What is 17!?" --model-url http://127.0.0.1:8080/v1 --model qwen3
 
 \b
 Exit codes: 0 answered; 1 the answer failed or the server could not be used; 124 it took longer
 than --timeout; 130 interrupted.
-"""
+""",
 )
 @click.argument("prompt")
 @click.option(
@@ -87,14 +90,14 @@ def ask(
     """
     Ask PROMPT and watch the answer: the code as it is written, its output, the text.
 
-    Files that the code makes are saved.
+    PROMPT may be - for standard input. Files that the code makes are saved.
     """
     # Imported here: the SDK takes half a second that --help should not.
     from sanderling.cli import answering, embedded, saving
 
     saving.prepare_folder(out)
     question = answering.Question(
-        prompt=prompt,
+        prompt=_standard_input() if prompt == "-" else prompt,
         files=files,
         model=model,
         instructions=instructions,
@@ -106,6 +109,13 @@ def ask(
             base_url = stack.enter_context(embedded.own_server(_serve_arguments(settings)))
         asking = answering.ask(base_url, api_key, question, shown, out, timeout_s=timeout)
         return asyncio.run(asking)
+
+
+def _standard_input() -> str:
+    try:
+        return sys.stdin.buffer.read().decode()
+    except UnicodeDecodeError as error:
+        raise click.UsageError(f"The question is not UTF-8 text: {error}.") from error
 
 
 def _serve_arguments(settings: Settings) -> list[str]:

@@ -13,11 +13,12 @@ from sanderling.settings import Settings
 
 
 @click.command(
+    short_help="See it work: a server, a dozen questions, the official SDK.",
     epilog="""\b
 Examples:
   sanderling demo
   sanderling demo --out /tmp/pictures
-"""
+""",
 )
 @click.option(
     "--out",

@@ -20,12 +20,13 @@ _WORDS = {True: ("ok", "green"), None: ("weaker", "yellow"), False: ("missing", 
 
 
 @click.command(
+    short_help="Say what this machine can do, and how to fix what it cannot.",
     epilog="""\b
 Examples:
   sanderling doctor
   sanderling doctor --json
   sanderling doctor --env /opt/sanderling-env
-"""
+""",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @takes_settings("env")

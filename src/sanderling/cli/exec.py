@@ -35,6 +35,7 @@ class Seconds(click.ParamType[float]):
 
 @click.command(
     "exec",
+    short_help="Run Python code in a sealed box, with no model.",
     epilog="""\b
 Examples:
   sanderling exec script.py

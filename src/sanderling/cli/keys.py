@@ -40,7 +40,7 @@ def keys() -> None:
     """
 
 
-@keys.command("create")
+@keys.command("create", short_help="Create a key and print it, once.")
 @click.argument("name")
 @click.option(
     "--organization",
@@ -52,6 +52,8 @@ def keys() -> None:
 @takes_settings("data")
 def create(settings: Settings, name: str, organization: str, as_json: bool) -> None:
     """Create a key called NAME and print it; it cannot be shown again."""
+    if not name.strip():
+        raise click.UsageError("Give the key a name that tells you later whose it is.")
     from sanderling.store.keys import new_key
 
     plaintext, key = new_key(name, organization, now=time.time())
@@ -67,7 +69,7 @@ def create(settings: Settings, name: str, organization: str, as_json: bool) -> N
         click.echo(f"Keep it: only its digest is stored. Its id is {key.id}.", err=True)
 
 
-@keys.command("list")
+@keys.command("list", short_help="List the keys.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
 @takes_settings("data")
 def list_keys(settings: Settings, as_json: bool) -> None:
@@ -88,7 +90,7 @@ def list_keys(settings: Settings, as_json: bool) -> None:
         click.echo("There are no keys: the server is open, on loopback only.", err=True)
 
 
-@keys.command("revoke")
+@keys.command("revoke", short_help="Refuse a key from now on.")
 @click.argument("key_id")
 @takes_settings("data")
 def revoke(settings: Settings, key_id: str) -> None:

@@ -8,6 +8,7 @@ its own table (`sanderling exec --help`).
 
 from __future__ import annotations
 
+import errno
 import importlib.metadata
 import os
 import sys
@@ -68,8 +69,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
         click.echo("Interrupted.", err=True)
         sys.exit(EXIT_INTERRUPTED)
     except BrokenPipeError:
-        # The reader of our output left (`| head`): nobody is there to be told. The interpreter
-        # would complain when it flushes at exit, so standard output goes nowhere from here on.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader of our output left (`| head`): nobody is there to be told.
+        _discard_output()
+        sys.exit(EXIT_FAILED)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        _discard_output()
+        click.echo(f"The output cannot be written: {error.strerror}.", err=True)
         sys.exit(EXIT_FAILED)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _discard_output() -> None:
+    """Send what is still in the buffer nowhere: the interpreter would complain as it exits."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -58,6 +58,7 @@ def _announce(url: str) -> None:
 
 @click.command(
     "settings",
+    short_help="Print every setting, its value and its reason.",
     epilog="""\b
 Examples:
   sanderling settings > sanderling.toml

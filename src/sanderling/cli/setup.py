@@ -8,12 +8,13 @@ import click
 
 
 @click.command(
+    short_help="Build the guest environment: numpy, pandas and the rest.",
     epilog="""\b
 Examples:
   sanderling setup
   sanderling setup --env /opt/sanderling-env && sanderling serve --env /opt/sanderling-env
   sanderling setup --python /usr/bin/python3.12
-"""
+""",
 )
 @click.option(
     "--python",

@@ -102,6 +102,8 @@ class Session:
             return None
         # Both are compiled before either runs: a cell with an error in its last line does nothing.
         expression = self._compiled(ast.Expression(last.value), "eval")
+        if expression.co_flags & inspect.CO_COROUTINE:
+            self._ready_loop()  # before anything happens: half made by an interrupt, it complains
         del tree.body[-1]
         if tree.body:
             self._execute(self._compiled(tree, "exec"))
@@ -165,15 +167,23 @@ class Session:
 
     def _execute(self, code: CodeType) -> object:
         if code.co_flags & inspect.CO_COROUTINE:
-            return self._wait_for(_eval(code, self.names))
+            return self._wait_for(code)
         return _eval(code, self.names)
 
-    def _wait_for(self, coroutine: Coroutine[Any, Any, object]) -> object:
+    def _ready_loop(self) -> asyncio.AbstractEventLoop:
         if self._loop is None or self._loop.is_closed():
             self._loop = asyncio.new_event_loop()
-        loop = self._loop
+        return self._loop
+
+    def _wait_for(self, code: CodeType) -> object:
+        loop = self._ready_loop()
         asyncio.set_event_loop(loop)
-        task = loop.create_task(coroutine)
+        coroutine: Coroutine[Any, Any, object] = _eval(code, self.names)
+        try:
+            task = loop.create_task(coroutine)
+        except BaseException:
+            coroutine.close()  # interrupted before it began; else Python warns of it
+            raise
         try:
             return loop.run_until_complete(task)
         except BaseException as error:

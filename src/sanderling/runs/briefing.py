@@ -45,6 +45,7 @@ from sanderling.store.store import Store
 
 # What model servers take of one picture; a larger one is only mounted.
 IMAGE_BYTES_MAX = 20 << 20
+IMAGES_BYTES_MAX = 40 << 20  # two of the largest, or a long conversation of ordinary ones
 
 # Containers looked for before a new one is made: a chain has one, or a few that expired. What a
 # client replays is its own doing and may name thousands.
@@ -224,13 +225,19 @@ async def _mounts(
 async def _images(
     store: Store, stored: dict[str, StoredFile], items: Sequence[Item]
 ) -> dict[str, str]:
-    """Return the pictures of messages as data URLs, those that a model can be shown."""
-    images = {}
-    for item in items:
+    """
+    Return the pictures of messages as data URLs, those that a model can be shown.
+
+    The newest are taken first, up to IMAGES_BYTES_MAX in all: each is sent with every turn.
+    """
+    images: dict[str, str] = {}
+    room = IMAGES_BYTES_MAX
+    for item in reversed(items):
         for part in item.parts if isinstance(item, MessageItem) else ():
             file = stored.get(part.file_id or "") if isinstance(part, ImagePart) else None
-            if file is None or file.id in images or file.bytes > IMAGE_BYTES_MAX:
+            if file is None or file.id in images or file.bytes > min(room, IMAGE_BYTES_MAX):
                 continue
+            room -= file.bytes
             data = b"".join([chunk async for chunk in store.blobs.read(file.blob_id)])
             if (mime := image_mime(data)) is not None:
                 images[file.id] = f"data:{mime};base64,{base64.b64encode(data).decode('ascii')}"

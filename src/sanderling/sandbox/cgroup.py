@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import secrets
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ PIDS_MAX = 512  # processes and threads; above RLIMIT_NPROC, which answers first
 _CPU_PERIOD_US = 100_000
 _V1_CONTROLLERS = ("memory", "pids", "cpu")
 _REMOVE_DEADLINE_S = 2.0
+_HOST_PREFIX = "sanderling-host-"
 
 Kind = Literal["v1", "v2", "delegated", "none"]
 
@@ -124,6 +126,7 @@ def find(name: str) -> Cgroups:
     """
     v1, v2 = _mounted()
     memberships = _memberships()
+    _sweep(v1, v2, memberships)
     for kind, parents in _candidates(name, v1, v2, memberships):
         made: list[Path] = []
         try:
@@ -138,6 +141,24 @@ def find(name: str) -> Cgroups:
             continue
         return Cgroups(kind, parents)
     return Cgroups("none", {})
+
+
+def host_folder() -> str:
+    """Return a fresh name for this process's groups; `_sweep` knows by it when we are gone."""
+    return f"{_HOST_PREFIX}{os.getpid()}-{secrets.token_hex(4)}"
+
+
+def _sweep(v1: dict[str, Path], v2: Path | None, memberships: dict[str, str]) -> None:
+    """Remove the groups of hosts that were killed: their boxes died with them."""
+    parents = {folder.parent for _, made in _candidates("_", v1, v2, memberships)
+               for folder in made.values()}  # fmt: skip
+    for folder in [f for parent in parents for f in parent.glob(f"{_HOST_PREFIX}*-*")]:
+        pid = folder.name.removeprefix(_HOST_PREFIX).partition("-")[0]
+        if not pid.isdigit() or os.path.exists(f"/proc/{pid}"):
+            continue
+        for left in (*folder.glob("*/"), folder):
+            with contextlib.suppress(OSError):  # somebody is inside after all
+                left.rmdir()
 
 
 def _candidates(
@@ -171,7 +192,7 @@ def _enable_controllers(folder: Path) -> None:
     except OSError as error:
         if error.errno != errno.EBUSY:
             raise
-        leaf = parent / "sanderling-host"
+        leaf = parent / "sanderling-self"
         leaf.mkdir(exist_ok=True)
         for pid in _read(parent / "cgroup.procs").split():
             (leaf / "cgroup.procs").write_text(pid)

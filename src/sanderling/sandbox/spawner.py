@@ -136,7 +136,7 @@ class Spawner:
                 f"The zygote was not ready after {START_DEADLINE_S:.0f} s; the machine is too busy "
                 "or the guest environment is on a very slow disk."
             ) from error
-        cgroups = cgroup.find(f"sanderling-{os.getpid()}-{secrets.token_hex(4)}")
+        cgroups = cgroup.find(cgroup.host_folder())
         return cls(
             process,
             control,

@@ -30,39 +30,40 @@ ALLOWED = frozenset(
     ftruncate futex futex_wait futex_waitv futex_wake futimesat get_robust_list get_thread_area
     getcpu getcwd getdents getdents64 getegid geteuid getgid getgroups getitimer getpeername getpgid
     getpgrp getpid getppid getpriority getrandom getresgid getresuid getrlimit getrusage getsid
-    getsockname getsockopt gettid gettimeofday getuid getxattr inotify_add_watch inotify_init
-    inotify_init1 inotify_rm_watch ioprio_get kill lchown lgetxattr link linkat listen listxattr
-    llistxattr lseek lstat madvise membarrier memfd_create mkdir mkdirat mlock mlock2 mmap mprotect
-    mremap msync munlock munlockall munmap nanosleep newfstatat open openat openat2 pause pidfd_open
-    pidfd_send_signal pipe pipe2 pkey_alloc pkey_free pkey_mprotect poll ppoll pread64 preadv
-    preadv2 prlimit64 pselect6 pwrite64 pwritev pwritev2 read readahead readlink readlinkat readv
-    recvfrom recvmmsg recvmsg rename renameat renameat2 restart_syscall rmdir rseq rt_sigaction
-    rt_sigpending rt_sigprocmask rt_sigqueueinfo rt_sigreturn rt_sigsuspend rt_sigtimedwait
-    rt_tgsigqueueinfo sched_get_priority_max sched_get_priority_min sched_getaffinity sched_getattr
-    sched_getparam sched_getscheduler sched_rr_get_interval sched_setaffinity sched_setattr
-    sched_setparam sched_setscheduler sched_yield select sendfile sendmmsg sendmsg sendto
-    set_robust_list set_tid_address setitimer setpgid setpriority setrlimit setsid
-    shutdown sigaltstack signalfd signalfd4 stat statfs statx symlink symlinkat sync_file_range
-    sysinfo tgkill time timer_create timer_delete timer_getoverrun timer_gettime timer_settime
-    timerfd_create timerfd_gettime timerfd_settime times tkill truncate umask uname unlink unlinkat
-    utime utimensat utimes vfork wait4 waitid write writev
+    getsockname getsockopt gettid gettimeofday getuid getxattr ioprio_get kill lchown lgetxattr link
+    linkat listen listxattr llistxattr lseek lstat madvise membarrier memfd_create mkdir mkdirat
+    mlock mlock2 mmap mprotect mremap msync munlock munlockall munmap nanosleep newfstatat open
+    openat openat2 pause pidfd_open pidfd_send_signal pipe pipe2 pkey_alloc pkey_free pkey_mprotect
+    poll ppoll pread64 preadv preadv2 prlimit64 pselect6 pwrite64 pwritev pwritev2 read readahead
+    readlink readlinkat readv recvfrom recvmmsg recvmsg rename renameat renameat2 restart_syscall
+    rmdir rseq rt_sigaction rt_sigpending rt_sigprocmask rt_sigqueueinfo rt_sigreturn rt_sigsuspend
+    rt_sigtimedwait rt_tgsigqueueinfo sched_get_priority_max sched_get_priority_min
+    sched_getaffinity sched_getattr sched_getparam sched_getscheduler sched_rr_get_interval
+    sched_setaffinity sched_setattr sched_setparam sched_setscheduler sched_yield select sendfile
+    sendmmsg sendmsg sendto set_robust_list set_tid_address setitimer setpgid setpriority setrlimit
+    setsid shutdown sigaltstack signalfd signalfd4 stat statfs statx symlink symlinkat
+    sync_file_range sysinfo tgkill time timer_create timer_delete timer_getoverrun timer_gettime
+    timer_settime timerfd_create timerfd_gettime timerfd_settime times tkill truncate umask uname
+    unlink unlinkat utime utimensat utimes vfork wait4 waitid write writev
     """.split()
 )
 
 # Privileged, dangerous or a way around the wall. EPERM, as an unprivileged process expects.
+# inotify is among them because boxes read the same libraries: one would see what another imports.
 REFUSED = frozenset(
     """
     acct add_key adjtimex bpf chroot clock_adjtime clock_settime delete_module fanotify_init
     fanotify_mark finit_module fsconfig fsmount fsopen fspick get_mempolicy init_module io_destroy
     io_getevents io_pgetevents io_setup io_submit io_uring_enter io_uring_register io_uring_setup
-    ioperm iopl kcmp kexec_file_load kexec_load keyctl landlock_add_rule landlock_create_ruleset
-    landlock_restrict_self lookup_dcookie mbind memfd_secret migrate_pages mincore mknod mknodat
-    mlockall modify_ldt mount mount_setattr move_mount move_pages mq_open msgget name_to_handle_at
-    open_by_handle_at open_tree perf_event_open pidfd_getfd pivot_root process_madvise
-    process_mrelease process_vm_readv process_vm_writev ptrace quotactl quotactl_fd reboot
-    remap_file_pages request_key seccomp semget set_mempolicy set_mempolicy_home_node setdomainname
-    setfsgid setfsuid setgid setgroups sethostname setns setregid setresgid setresuid setreuid
-    settimeofday setuid shmget swapoff swapon syslog umount2 unshare userfaultfd ustat vhangup
+    inotify_add_watch inotify_init inotify_init1 inotify_rm_watch ioperm iopl kcmp kexec_file_load
+    kexec_load keyctl landlock_add_rule landlock_create_ruleset landlock_restrict_self
+    lookup_dcookie mbind memfd_secret migrate_pages mincore mknod mknodat mlockall modify_ldt mount
+    mount_setattr move_mount move_pages mq_open msgget name_to_handle_at open_by_handle_at open_tree
+    perf_event_open pidfd_getfd pivot_root process_madvise process_mrelease process_vm_readv
+    process_vm_writev ptrace quotactl quotactl_fd reboot remap_file_pages request_key seccomp semget
+    set_mempolicy set_mempolicy_home_node setdomainname setfsgid setfsuid setgid setgroups
+    sethostname setns setregid setresgid setresuid setreuid settimeofday setuid shmget swapoff
+    swapon syslog umount2 unshare userfaultfd ustat vhangup
     """.split()
 )
 
