@@ -206,6 +206,8 @@ def _convert(field: dataclasses.Field[Any], value: Any) -> Any:
             raise ValueError(f"{value!r} is not {words}")
         return value
     match kind:
+        case "int" if re.fullmatch(r"[+-]?\d+", value) is None:
+            raise ValueError(f"{value!r} is not a whole number")
         case "int":
             return int(value)
         case "float":
@@ -251,8 +253,12 @@ def load(
     if config is not None:
         try:
             from_file = tomllib.loads(config.read_text())
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise SetupError(f"The settings file {config} cannot be read: {error}") from error
+        except OSError as error:
+            raise SetupError(
+                f"The settings file {config} cannot be read: {error.strerror}."
+            ) from error
+        except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise SetupError(f"The settings file {config} cannot be read: {error}.") from error
         if unknown := sorted(set(from_file) - set(fields)):
             raise SetupError(
                 f"The settings file {config} has unknown settings: {', '.join(unknown)}. "
