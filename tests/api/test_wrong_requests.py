@@ -551,3 +551,11 @@ async def test_empty_body_counts_as_an_empty_object(api: Api):
     status, error = await api.error("POST", "/v1/containers")
 
     assert (status, error["code"]) == (400, "missing_required_parameter")
+
+
+async def test_a_body_of_a_million_little_arrays_is_refused_before_it_is_read(api: Api):
+    body = b"[" + b"[]," * 1_000_000 + b"[]]"
+    status, error = await api.error("POST", "/v1/containers", content=body)
+
+    assert (status, error["code"]) == (400, "invalid_json")
+    assert "more than 500000 arrays and objects" in error["message"]

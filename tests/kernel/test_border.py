@@ -43,7 +43,7 @@ def interrupted(shown: list[Shown], line: int) -> None:
         ("print('on', flush=True)\nwhile True: pass", 2),
         ("import time\nprint('on')\ntime.sleep(100)", 3),
         (
-            "import asyncio\nasync def f():\n    print('on')\n    await asyncio.sleep(9)\nawait f()",
+            "import asyncio as a\nasync def f():\n    print('on')\n    await a.sleep(9)\nawait f()",
             5,
         ),
         ("async def f():\n    print('on')\n    while True: pass\nawait f()", 4),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -194,3 +195,26 @@ def test_text_is_made_clean() -> None:
     assert protocol.clean("é\ud800\x00") == "é\\ud800\x00"
     assert protocol.clean("abcdef", 4) == "abc…"
     assert protocol.clean("abcd", 4) == "abcd"
+
+
+def test_a_value_in_many_small_parts_takes_no_more_memory_than_it_has_bytes() -> None:
+    assembler = Assembler()
+    part = protocol.prefix({"op": "result", "nonce": NONCE, "more": True}) + b"xy"
+    count = 50_000
+    tracemalloc.start()
+    try:
+        for _ in range(count):
+            assert assembler.feed(part) is None
+        assert tracemalloc.get_traced_memory()[0] < 3 * 2 * count
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_value_that_was_dropped_is_not_continued() -> None:
+    assembler = Assembler()
+    header = {"op": "result", "nonce": NONCE}
+    assert assembler.feed(protocol.prefix({**header, "more": True}) + b"old") is None
+
+    assembler.drop_unfinished()
+
+    assert assembler.feed(protocol.prefix(header) + b"new") == Frame(header, b"new")

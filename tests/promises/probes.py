@@ -257,6 +257,12 @@ PROBES = [
         "True",
         machine=X86_ONLY,
     ),
+    Probe(
+        "what other boxes do with shared files cannot be watched",
+        "watch = libc.inotify_init1(0)\n"
+        "report(watch, errno.errorcode[ctypes.get_errno()], libc.inotify_add_watch(0, b'/usr', 0x20))",
+        "-1 EPERM -1",
+    ),
     # ---- /proc ---------------------------------------------------------------------------------
     Probe(
         "only its own processes are visible",

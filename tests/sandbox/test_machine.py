@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import stat
 from pathlib import Path
 
@@ -75,3 +76,14 @@ def test_a_link_in_the_place_of_the_folder_is_refused(tmp_path: Path):
     (tmp_path / "data" / "host").symlink_to(tmp_path)
     with pytest.raises(SetupError):
         machine.socket_path(tmp_path / "data")
+
+
+def test_no_more_boxes_are_made_than_there_are_descriptors_for():
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (1024, hard))
+        assert machine.boxes_max() == 64
+        resource.setrlimit(resource.RLIMIT_NOFILE, (200, hard))
+        assert machine.boxes_max() == 1
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -21,6 +21,8 @@ from sanderling.errors import (
 )
 from sanderling.sandbox import wire
 from sanderling.sandbox.base import ChangedFile, Ended, Error, Happening, Image, Logs, Result
+from sanderling.sandbox.box import TRACEBACK_BYTES_MAX
+from sanderling.sandbox.box_files import FILES_MAX, PATH_BYTES_MAX
 from sanderling.sandbox.wire import Message
 
 
@@ -176,3 +178,24 @@ def test_an_unknown_error_is_a_sandbox_error_and_no_error_is_no_error():
         wire.raise_if_error(Message({"error": "SystemExit", "message": "odd"}))
     assert not isinstance(SandboxError("x"), SpawnFailed)
     assert wire.raise_if_error(Message({"is_new": True})).flag("is_new")
+
+
+@pytest.mark.parametrize(
+    "happening",
+    [
+        Error("E", "x" * 8000, "\x01" * TRACEBACK_BYTES_MAX),
+        Ended(
+            "ok",
+            1.0,
+            tuple(ChangedFile("\U0001f600" * (PATH_BYTES_MAX // 4), 1) for _ in range(FILES_MAX)),
+            ("\u00e9" * (PATH_BYTES_MAX // 2),) * FILES_MAX,
+            notice=None,
+            is_fresh=False,
+        ),
+    ],
+    ids=["error", "ended"],
+)
+def test_the_longest_happening_fits(happening: Happening):
+    _, body = wire.happening_parts(0, happening)
+
+    assert len(body) <= wire.HAPPENING_BYTES_MAX

@@ -26,6 +26,7 @@ from sanderling.api.services import Services
 from sanderling.app import open_services
 from sanderling.errors import SetupError
 from sanderling.observe import logs
+from sanderling.sandbox import machine
 from sanderling.settings import Settings
 
 # How long a stopping server waits for clients to read their last event. Supervisors kill after
@@ -48,6 +49,7 @@ async def run_server(
         SetupError, SandboxError: the server cannot start; the message says what to do.
     """
     logs.configure(settings.log_level)
+    machine.allow_many_descriptors()
     started = time.monotonic()
     with contextlib.closing(listen(settings.host, settings.port)) as listener, _stopper() as stop:
         if until_stdin_closes:

@@ -16,7 +16,6 @@ import contextlib
 import fcntl
 import json
 import os
-import resource
 import signal
 import sys
 from collections.abc import Sequence
@@ -27,6 +26,7 @@ from typing import Any
 
 from sanderling.errors import HostUnavailable, SanderlingError
 from sanderling.observe import logs
+from sanderling.sandbox import machine
 from sanderling.sandbox.calls import CallServer
 from sanderling.sandbox.local import HostOptions, LocalSandbox, Start, start_spawner
 from sanderling.sandbox.wire import error_header
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None, *, start: Start = start_spawner
     logs.configure(given.log_level)
     launcher = _Launcher(given.ready_fd)
     try:
-        _allow_many_descriptors()
+        machine.allow_many_descriptors()
         lock = _lock(given.lock)
         asyncio.run(_serve(HostOptions(**given.options), start, given.socket, launcher))
     except SanderlingError as error:
@@ -87,12 +87,6 @@ async def _serve(
         # Boxes first: their executions end, and whoever follows one is told so.
         await sandbox.end()
         await server.close()
-
-
-def _allow_many_descriptors() -> None:
-    """A box takes about ten, and most systems give a program 1,024 unless it asks for more."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _lock(path: Path) -> int:

@@ -70,6 +70,15 @@ def _limits_up_from(root: Path, path: str, name: str) -> list[int]:
     return limits
 
 
+def allow_many_descriptors() -> None:
+    """
+    Take as many as there are: a box takes the host about ten, a connection takes the server one,
+    and most systems give a program 1,024 unless it asks for more.
+    """
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
 def boxes_max() -> int:
     """Return how many boxes this process has descriptors for; at least one."""
     most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
