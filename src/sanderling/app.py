@@ -137,6 +137,10 @@ async def _end_host(host: KeptHost) -> None:
 def _make_model(settings: Settings, environ: Mapping[str, str]) -> Model:
     if settings.model_url is None:
         return OfflineModel()
+    if not settings.model_url.startswith(("http://", "https://")):
+        raise SetupError(
+            f"--model-url: {settings.model_url!r} is not a URL; write http://HOST:PORT/v1."
+        )
     key = next((environ[name] for name in MODEL_KEY_VARIABLES if environ.get(name)), None)
     return ChatModel(
         settings.model_url,

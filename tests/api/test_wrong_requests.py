@@ -460,6 +460,8 @@ OTHERS: list[tuple[str, str, Any, int, str | None, str | None, str]] = [
     ),
     ("GET", "/", None, 404, None, None, "Invalid URL (GET /)"),
     ("GET", "/v1/assistantz", None, 404, None, None, "Invalid URL (GET /v1/assistantz)"),
+    ("POST", "/v1/assistants", {}, 404, None, None, "The Assistants API is not served here yet"),
+    ("GET", "/v1/threads/x/runs", None, 404, None, None, "The Assistants API is not served here"),
     ("PUT", "/v1/files", None, 405, None, "method_not_supported", "Not allowed to PUT"),
     ("DELETE", "/v1/responses", None, 405, None, "method_not_supported", "DELETE"),
 ]

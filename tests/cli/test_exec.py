@@ -80,6 +80,19 @@ def test_an_exception_is_a_traceback_on_stderr_and_1(tmp_path: Path) -> None:
 
 
 @pytest.mark.sandbox
+@pytest.mark.parametrize(
+    ("code", "returncode", "said"),
+    [("exit(3)", 3, ""), ("exit(0)", 0, ""), ("raise SystemExit('bye')", 1, "bye\n")],
+)
+def test_code_that_leaves_by_itself_ends_as_a_program_would(
+    tmp_path: Path, code: str, returncode: int, said: str
+) -> None:
+    result = execute("-c", code, cwd=tmp_path)
+
+    assert (result.returncode, result.stderr) == (returncode, said)
+
+
+@pytest.mark.sandbox
 def test_code_that_runs_too_long_is_124(tmp_path: Path) -> None:
     result = execute("-c", "while True: pass", "--timeout", "500ms", cwd=tmp_path)
 

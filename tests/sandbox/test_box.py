@@ -72,6 +72,12 @@ async def test_a_cell_shows_its_output_in_the_order_it_happened(box: Box) -> Non
     assert ended(shown) == CellEnded("ok", is_out_of_memory=False, dropped_bytes=0)
 
 
+async def test_programs_may_open_their_output_by_name(box: Box) -> None:
+    shown = await run(box, "import os\nos.system('echo out > /dev/stdout; echo err > /dev/stderr')")
+
+    assert (logs(shown), logs(shown, "stderr")) == ("out\n", "err\n")
+
+
 async def test_variables_persist_between_cells(box: Box) -> None:
     await run(box, "x = 20")
 

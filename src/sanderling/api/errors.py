@@ -103,8 +103,26 @@ def reply(error: errors.SanderlingError) -> Response:
     )
 
 
+# What OpenAI's API has and this server does not: told by name, as the URL itself is right.
+_NOT_SERVED = {
+    "/v1/assistants": "The Assistants API",
+    "/v1/threads": "The Assistants API",
+    "/v1/conversations": "The Conversations API",
+    "/v1/chat/completions": "The Chat Completions API",
+    "/v1/uploads": "The Uploads API",
+    "/v1/vector_stores": "The Vector Stores API",
+}
+
+
 def unknown_route(method: str, path: str) -> dict[str, Any]:
     """Return the body for a path no route has."""
+    for prefix, name in _NOT_SERVED.items():
+        if path == prefix or path.startswith(prefix + "/"):
+            return body(
+                f"{name} is not served here yet ({method} {path}). "
+                "Responses, Containers, Files and Models are.",
+                type="invalid_request_error",
+            )
     return body(f"Invalid URL ({method} {path})", type="invalid_request_error")
 
 

@@ -17,11 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import click
+
 from sanderling.cli import saving
 from sanderling.cli.saving import SavedFile
 from sanderling.containers.streams import closing as closing_stream
 from sanderling.errors import ProtocolBroken
-from sanderling.sandbox.base import Ended, Happening, Image
+from sanderling.sandbox.base import Ended, Error, Happening, Image
 
 EXIT_CODES = {
     "ok": 0,
@@ -88,14 +90,20 @@ async def perform(
         async with opening as place:
             images: list[Image] = []
             ended: Ended | None = None
+            leaving: str | None = None  # what the code gave to sys.exit()
             with _interruptible(place, forced):
                 async with closing_stream(place.run(job)) as happenings:
                     async for happening in happenings:
                         report.show(happening)
-                        if isinstance(happening, Image):
-                            images.append(happening)
-                        elif isinstance(happening, Ended):
-                            ended = happening
+                        match happening:
+                            case Error(name="SystemExit", message=leaving):
+                                pass
+                            case Image():
+                                images.append(happening)
+                            case Ended():
+                                ended = happening
+                            case _:
+                                pass
             if ended is None:
                 raise ProtocolBroken("The sandbox ended an execution without saying how.")
             report.finish(ended, await _save(place, ended, images, out))
@@ -103,7 +111,17 @@ async def perform(
         if not forced:
             raise
         return forced[0]
+    if leaving is not None:
+        return _leave(leaving)
     return EXIT_CODES[ended.status]
+
+
+def _leave(code: str) -> int:
+    """Return what a Python program would exit with that gave `code` to sys.exit()."""
+    if code.lstrip("-").isdigit() and len(code) < 12:
+        return int(code) & 0xFF
+    click.echo(code, err=True)
+    return 1
 
 
 @contextlib.contextmanager

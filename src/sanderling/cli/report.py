@@ -26,6 +26,8 @@ class Live:
                 self._write(stream, text)
             case Result(text=text):
                 self._write_line("stdout", text)
+            case Error(name="SystemExit"):
+                pass  # sys.exit() is how a program ends, not a failure to explain
             case Error(traceback=traceback):
                 self._write_line("stderr", traceback)
             case Image() | Ended():

@@ -120,6 +120,8 @@ def _load(name: str) -> bool:
 def _warm_pandas() -> None:
     numpy: Any = sys.modules["numpy"]
     pandas: Any = sys.modules["pandas"]
+    # Said outright, or pandas 3 warns with every .xlsx that its default is going to change.
+    pandas.set_option("io.excel.xlsx.reader", "openpyxl")
     table = pandas.DataFrame({"key": numpy.arange(100) % 10, "value": numpy.arange(100.0)})
     table.groupby("key")["value"].agg(["mean", "sum", "std"])
     table["when"] = pandas.to_datetime("2020-01-31") + pandas.to_timedelta(table["key"], "D")

@@ -203,7 +203,7 @@ class Spawner:
     async def _fork(self, uid: int, handles: Handles | None) -> Box:
         """`handles` of a dead box to step into, or None to make a new place."""
         try:
-            ours, theirs = _descriptors()
+            ours, theirs = _descriptors(identity.HOST_UID_FIRST + uid if uid else None)
         except OSError as error:
             raise MachineFull(f"No further box can be forked now: {error}") from error
         try:
@@ -364,13 +364,20 @@ async def _until_ready(control: socket.socket, *, expects_handles: bool) -> Hand
         raise
 
 
-def _descriptors() -> tuple[Descriptors, list[int]]:
-    """Return the host's ends, and the kernel's ends in the order the zygote expects."""
+def _descriptors(owner: int | None) -> tuple[Descriptors, list[int]]:
+    """
+    Return the host's ends, and the kernel's ends in the order the zygote expects.
+
+    owner: the box's uid on this machine if it is not our own: the pipes are given to it, so that
+        programs which open /dev/stdout by name may.
+    """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     out_read, out_write = os.pipe2(os.O_CLOEXEC)
     err_read, err_write = os.pipe2(os.O_CLOEXEC)
     for fd in (out_read, err_read):
         os.set_blocking(fd, False)
+        if owner is not None:
+            os.fchown(fd, owner, owner)
     ours.setblocking(False)
     # Opened anew, not duplicated: O_NONBLOCK belongs to what was opened, and the kernel, which may
     # take it away from its own, must not be able to make the host wait.

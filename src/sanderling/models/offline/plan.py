@@ -25,6 +25,10 @@ _ERROR = re.compile(r"^(?:\w+\.)*[A-Z]\w*(?:Error|Exception|Interrupt|Exit)\b.*"
 _NOT_RUN = re.compile(r"was not run|was stopped|killed|ran longer than|out of memory")
 
 
+# What stands beside the code's own output: the transcript's lines, and our code's word on files.
+_ADDED = ("saved: ", "[files created: ", "[image shown to the user", "[no output]")
+
+
 @dataclass(frozen=True, slots=True)
 class Shown:
     """What the tool message shows of an execution."""
@@ -66,7 +70,7 @@ class Shown:
     def lines(self) -> list[str]:
         """The printed lines, without what the transcript adds about files."""
         kept = [line for line in self.text.splitlines() if line.strip()]
-        return [line for line in kept if not line.startswith(("saved: ", "["))]
+        return [line for line in kept if not line.startswith(_ADDED)]
 
     @property
     def files(self) -> list[str]:

@@ -315,4 +315,7 @@ def _reap(*_: object) -> None:
 
 
 def _tell(control: socket.socket, message: dict[str, Any]) -> None:
-    control.send(json.dumps(message).encode() + b"\n")
+    try:
+        control.send(json.dumps(message).encode() + b"\n")
+    except BrokenPipeError:
+        os._exit(1)  # the host is gone, and with it whoever would want to know
