@@ -108,8 +108,7 @@ async def retrieve_response(
     )
     if flag(query.get("stream"), "stream"):
         return EventStream(_frames(services, run, _projection(run, include), after=after))
-    with_outputs = CODE_OUTPUTS in include or CODE_OUTPUTS in run.request.echo.get("include", ())
-    items = [item_object(item, with_outputs=with_outputs) for item in output]
+    items = [item_object(item, with_outputs=CODE_OUTPUTS in include) for item in output]
     return json_reply(response_object(run, items))
 
 
