@@ -447,7 +447,7 @@ def test_server_that_was_killed_finds_its_containers_as_they_were(
         workplace = Workplace(client)
         workplace.remember()
         interrupted = workplace.begin(
-            "print('in', flush=True)\nwhile True:\n    pass", timeout_seconds=1
+            "print('in', flush=True)\nwhile True:\n    pass", timeout_seconds=600
         )
         interrupted.saw("in")
         host = host_of(own_data)

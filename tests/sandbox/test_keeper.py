@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from sanderling.sandbox.box import Box, CellEnded
 from sanderling.sandbox.journal import EXECUTIONS_MAX
 from sanderling.sandbox.keeper import Keeper
 from tests.doubles.plain_spawner import PlainSpawner
+from tests.sandbox.stages import until
 
 DEADLINE_S = 30.0
 LIMITS = BoxLimits(memory_bytes=1 << 30)
@@ -31,10 +33,16 @@ SWALLOWS_INTERRUPTS = (
 class Kept:
     """A keeper of a real kernel without a wall, and what a test wants to know of it."""
 
-    def __init__(self, spawner: PlainSpawner, box: Box) -> None:
+    def __init__(self, spawner: PlainSpawner, box: Box, deserted_s: float) -> None:
         self.spawner = spawner
         self.keeper = Keeper(
-            "cntr_x", box, LIMITS, respawn=spawner.respawn, on_lost=self._count_loss, grace_s=0.3
+            "cntr_x",
+            box,
+            LIMITS,
+            respawn=spawner.respawn,
+            on_lost=self._count_loss,
+            grace_s=0.3,
+            deserted_s=deserted_s,
         )
         self.losses = 0
         self._count = 0
@@ -68,15 +76,21 @@ async def until_shown(journal, text: str) -> None:
     raise AssertionError(shown)
 
 
-@pytest.fixture
-async def kept(tmp_path: Path) -> AsyncIterator[Kept]:
+@contextlib.asynccontextmanager
+async def keeping(*, deserted_s: float = DEADLINE_S) -> AsyncIterator[Kept]:
     spawner = await PlainSpawner.start(logs_bytes_max=64 << 10)
     box = await spawner.spawn()
     await box.configure(LIMITS)
-    made = Kept(spawner, box)
+    made = Kept(spawner, box, deserted_s)
     yield made
     await made.keeper.close()
     await spawner.close()
+
+
+@pytest.fixture
+async def kept() -> AsyncIterator[Kept]:
+    async with keeping() as made:
+        yield made
 
 
 # ---- cells -------------------------------------------------------------------------------------
@@ -442,3 +456,30 @@ async def test_a_fault_of_ours_ends_the_execution_as_died(tmp_path: Path):
     [ended] = await played(tmp_path)  # a cell that never says it ended
 
     assert ended.status == "died"
+
+
+@pytest.fixture
+async def impatient() -> AsyncIterator[Kept]:
+    """A keeper that gives up at once on an execution that nobody follows."""
+    async with keeping(deserted_s=0.0) as made:
+        yield made
+
+
+async def test_cell_that_nobody_asks_after_any_more_makes_room_for_the_next(impatient: Kept):
+    journal = impatient.keeper.submit("e1", "print('begun')\nwhile True: pass", timeout_s=3600)
+    async with contextlib.aclosing(journal.follow()) as happening:
+        await anext(happening)
+
+    assert (await impatient.run("6 * 7"))[0] == Result("42")
+    assert (await happenings(journal))[-1].status == "interrupted"
+
+
+async def test_cell_that_one_of_two_followers_leaves_goes_on(impatient: Kept):
+    code = "import time\nprint('begun')\ntime.sleep(0.3)\nprint('done')"
+    journal = impatient.keeper.submit("e1", code, timeout_s=DEADLINE_S)
+    staying = asyncio.create_task(happenings(journal))
+    await until(lambda: journal.followers == 1)
+    async with contextlib.aclosing(journal.follow()) as happening:
+        await anext(happening)
+
+    assert (await staying)[-1].status == "ok"

@@ -1,10 +1,9 @@
 from __future__ import annotations
 
-import asyncio
 import errno
 import os
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 
 import pytest
 
@@ -13,6 +12,7 @@ from sanderling.sandbox import pool as pool_module
 from sanderling.sandbox.box import Box
 from sanderling.sandbox.pool import Pool
 from tests.doubles.plain_spawner import PlainSpawner
+from tests.sandbox.stages import until
 
 DEADLINE_S = 20.0
 
@@ -54,12 +54,6 @@ async def opened(request: pytest.FixtureRequest) -> AsyncIterator[Opened]:
     await made.pool.open()
     yield made
     await made.pool.close()
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(DEADLINE_S):
-        while not condition():  # noqa: ASYNC110
-            await asyncio.sleep(0.005)
 
 
 async def end(box: Box) -> None:

@@ -27,7 +27,7 @@ from sanderling.errors import (
 )
 from sanderling.observe import logs
 from sanderling.sandbox import wire
-from sanderling.sandbox.base import BoxLimits
+from sanderling.sandbox.base import BoxLimits, Happening
 from sanderling.sandbox.local import LocalSandbox
 from sanderling.sandbox.wire import Message
 
@@ -149,24 +149,24 @@ class CallServer:
         is_new = await self._sandbox.create(call.text("container_id"), limits)
         await wire.send(writer, {"is_new": is_new})
 
-    async def _execute(self, call: Message, _: object, writer: asyncio.StreamWriter) -> None:
+    async def _execute(
+        self, call: Message, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         journal = self._sandbox.submit(
             call.text("container_id"),
             call.text("execution_id"),
             call.body_text(),
             timeout_s=call.number("timeout_s"),
         )
-        async with contextlib.aclosing(journal.follow()) as happenings:
-            async for sequence, happening in happenings:
-                await wire.send(writer, *wire.happening_parts(sequence, happening))
+        await _tell(journal.follow(), reader, writer)
 
-    async def _events(self, call: Message, _: object, writer: asyncio.StreamWriter) -> None:
+    async def _events(
+        self, call: Message, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         happenings = self._sandbox.events(
             call.text("container_id"), call.text("execution_id"), after=call.integer("after")
         )
-        async with contextlib.aclosing(happenings):
-            async for sequence, happening in happenings:
-                await wire.send(writer, *wire.happening_parts(sequence, happening))
+        await _tell(happenings, reader, writer)
 
     async def _interrupt(self, call: Message, _: object, writer: asyncio.StreamWriter) -> None:
         container_id, execution_id = call.text("container_id"), call.text("execution_id")
@@ -209,6 +209,36 @@ class CallServer:
     async def _shutdown(self, _call: Message, _: object, writer: asyncio.StreamWriter) -> None:
         self.is_told_to_end.set()
         await wire.send(writer, {})
+
+
+async def _tell(
+    happenings: AsyncGenerator[tuple[int, Happening], None],
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+) -> None:
+    """
+    Send what happens, to the end.
+
+    Raises:
+        ConnectionError: the caller hung up; noticed at once, however silent the cell.
+    """
+
+    async def send_all() -> None:
+        async with contextlib.aclosing(happenings):
+            async for sequence, happening in happenings:
+                await wire.send(writer, *wire.happening_parts(sequence, happening))
+
+    sending = asyncio.ensure_future(send_all())
+    hung_up = asyncio.ensure_future(reader.read(1))  # a caller has no more to say
+    try:
+        await asyncio.wait({sending, hung_up}, return_when=asyncio.FIRST_COMPLETED)
+        if not sending.done():
+            raise ConnectionResetError
+        sending.result()
+    finally:
+        sending.cancel()
+        hung_up.cancel()
+        await asyncio.gather(sending, hung_up, return_exceptions=True)
 
 
 async def _chunks(reader: asyncio.StreamReader) -> AsyncGenerator[bytes, None]:

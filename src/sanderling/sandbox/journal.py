@@ -1,16 +1,16 @@
 """
 What happened in each execution of a container, kept so that nobody has to be listening.
 
-A cell runs whether or not a client is there. Everything it shows is written here once; every
-listener reads from here at its own pace, from the start or from where it left off, so a server that
-lost its connection asks again with the same execution id and misses nothing. Bounded: the last
-executions of a container are kept up to a number and a size, the oldest go first.
+A cell runs on while its listener is away. Everything it shows is written here once; every listener
+reads from here at its own pace, from the start or from where it left off, so a server that lost its
+connection asks again with the same execution id and misses nothing. Who stays away is noticed.
+Bounded: the last executions of a container are kept up to a number and a size, the oldest go first.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from typing import assert_never
 
 from sanderling.errors import Conflict
@@ -27,8 +27,11 @@ _MERGED_CHARS_MAX = 32 << 10
 class Journal:
     """The happenings of one execution, in order. Ends with an Ended."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_deserted: Callable[[], None] | None = None) -> None:
+        """on_deserted: called each time the last follower leaves before the end."""
         self.bytes = 0
+        self.followers = 0
+        self._on_deserted = on_deserted
         self._happenings: list[Happening] = []
         self._taken = 0  # how many of them somebody has seen; those never change again
         self._waiting: set[asyncio.Future[None]] = set()
@@ -55,20 +58,30 @@ class Journal:
     async def follow(self, after: int = -1) -> AsyncGenerator[tuple[int, Happening], None]:
         """Yield (sequence, happening) for all after sequence `after`, until the Ended."""
         position = max(0, after + 1)
-        while True:
-            while position < len(self._happenings):
-                happening = self._happenings[position]
-                self._taken = max(self._taken, position + 1)
-                yield position, happening
-                position += 1
-            if self.is_over:
-                return
-            news: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._waiting.add(news)
-            try:
-                await news
-            finally:
-                self._waiting.discard(news)
+        self.followers += 1
+        try:
+            while True:
+                while position < len(self._happenings):
+                    happening = self._happenings[position]
+                    self._taken = max(self._taken, position + 1)
+                    yield position, happening
+                    position += 1
+                if self.is_over:
+                    return
+                await self._news()
+        finally:
+            self.followers -= 1
+            if self.followers == 0 and not self.is_over and self._on_deserted is not None:
+                self._on_deserted()
+
+    async def _news(self) -> None:
+        """Wait until something is added."""
+        news: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.add(news)
+        try:
+            await news
+        finally:
+            self._waiting.discard(news)
 
     def _merged(self, happening: Happening) -> Logs | None:
         """Adjacent text of one stream is one entry, as long as nobody has seen the first half."""
@@ -102,11 +115,11 @@ class Journals:
             raise Conflict(f"The record of execution '{execution_id}' is no longer kept.")
         return self._kept.get(execution_id)
 
-    def open(self, execution_id: str) -> Journal:
+    def open(self, execution_id: str, on_deserted: Callable[[], None] | None = None) -> Journal:
         """Begin the journal of a new execution; drop old ones where there are too many."""
         assert execution_id not in self._kept
         assert execution_id not in self._forgotten
-        journal = self._kept[execution_id] = Journal()
+        journal = self._kept[execution_id] = Journal(on_deserted)
         self._drop_oldest()
         return journal
 

@@ -29,6 +29,9 @@ from sanderling.sandbox.journal import Journal, Journals
 INTERRUPT_EVERY_S = 0.1
 # Past the longest clean-up a library does on KeyboardInterrupt; nobody wants to wait longer.
 GRACE_S = 2.0
+# A server that restarts is back in 5 s. A cell that nobody has asked after for this long belonged
+# to one that was killed; left alone it would keep its container busy until its own deadline.
+DESERTED_S = 10.0
 
 Reason = Literal["timed_out", "interrupted"]
 
@@ -65,12 +68,14 @@ class Keeper:
         respawn: Callable[[Box], Awaitable[Box]],
         on_lost: Callable[[], None],
         grace_s: float = GRACE_S,
+        deserted_s: float = DESERTED_S,
     ) -> None:
         """
         box: configured with `limits`; owned from here on.
         respawn: a new kernel in a dead box's place; raises SandboxError, the box used up.
         on_lost: called when the box is given up; the keeper still wants to be closed.
         grace_s: how long a cell may take to end after the first SIGINT.
+        deserted_s: how long an execution may go on that nobody follows any more.
         """
         self.files = DataFolder(box.data_fd, box.file_owner)
         self._container_id = container_id
@@ -79,6 +84,7 @@ class Keeper:
         self._respawn = respawn
         self._on_lost = on_lost
         self._grace_s = grace_s
+        self._deserted_s = deserted_s
         self._journals = Journals()
         self._queue: list[_Execution] = []
         self._arrived = asyncio.Event()
@@ -98,7 +104,7 @@ class Keeper:
         """
         journal = self._journals.get(execution_id)
         if journal is None:
-            journal = self._journals.open(execution_id)
+            journal = self._journals.open(execution_id, lambda: self._on_deserted(execution_id))
             execution = _Execution(execution_id, code, timeout_s, journal)
             if self._is_lost:
                 self._end(execution, "died", notice=_LOST)
@@ -128,6 +134,16 @@ class Keeper:
                 self._end(execution, "interrupted")
                 return True
         return False
+
+    def _on_deserted(self, execution_id: str) -> None:
+        """The last follower left; end the execution unless somebody comes back in time."""
+        journal = self._journals.get(execution_id)
+
+        def end() -> None:
+            if journal is not None and journal.followers == 0 and not journal.is_over:
+                self.interrupt(execution_id)
+
+        asyncio.get_running_loop().call_later(self._deserted_s, end)
 
     def lose(self) -> None:
         """Its zygote died: the box is dead and nothing can replace it."""
