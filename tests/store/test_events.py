@@ -48,13 +48,3 @@ async def test_an_event_of_megabytes_comes_back_whole(store):
     await store.events.append("resp_1", 0, [event])
 
     assert await store.events.after("resp_1", -1) == [(0, event)]
-
-
-async def test_deleting_a_stream_leaves_the_others(store):
-    await store.events.append("resp_1", 0, [{}])
-    await store.events.append("resp_2", 0, [{}])
-
-    await store.events.delete("resp_1")
-
-    assert await store.events.last_seq("resp_1") == -1
-    assert await store.events.last_seq("resp_2") == 0

@@ -62,6 +62,7 @@ ACTIONS: dict[str, Action] = {
     "box.respawned": Action(
         "a new kernel took a dead one's place, files kept", ("container_id", "duration_ms")
     ),
+    "box.group_left": Action("a box's control group could not be removed", ("box", "reason")),
     "box.died": Action("a box is gone", ("container_id", "reason")),
     "execution.finished": Action(
         "one cell ended", ("container_id", "execution_id", "status", "duration_ms")

@@ -28,6 +28,7 @@ from typing import Any, Literal, cast
 
 from sanderling.errors import BoxDied, SpawnFailed
 from sanderling.kernel import protocol
+from sanderling.observe import logs
 from sanderling.sandbox.base import BoxLimits, Error, Image, Logs, Result
 from sanderling.sandbox.cgroup import Group
 
@@ -228,7 +229,14 @@ class Box:
             self._handles = None
         if self._group is not None:
             group, self._group = self._group, None
-            self._loop.run_in_executor(None, group.remove)
+            self._loop.run_in_executor(None, self._remove, group)
+
+    def _remove(self, group: Group) -> None:
+        """Remove the group, in a thread: the dead need a moment to leave it."""
+        try:
+            group.remove()
+        except OSError as error:  # the next host to start sweeps it
+            logs.warning("box.group_left", box=self.id, reason=error.strerror)
 
     # ---- what goes out -------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, select
+from sqlalchemy import Connection, func, insert, select
 
 from sanderling.store.database import Database
 from sanderling.store.tables import events
@@ -70,11 +70,3 @@ class EventTable:
             return -1 if last is None else last
 
         return await self._database.read(work)
-
-    async def delete(self, stream_id: str) -> None:
-        """Delete the whole stream."""
-
-        def work(connection: Connection) -> None:
-            connection.execute(delete(events).where(events.c.stream_id == stream_id))
-
-        await self._database.write(work)
