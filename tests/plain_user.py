@@ -98,8 +98,9 @@ def server_for(user: PlainUser, guest_env: Environment) -> PlainServer | None:
     base = _base_for(user)
     if base is None:
         return None
-    locked = hashlib.sha256((TOP / "uv.lock").read_bytes()).hexdigest()[:16]
-    with kept_folder(locked) as folder:
+    # Each checkout has its own copy: two of them may be tested at the same time.
+    ours = hashlib.sha256(os.fsencode(TOP) + (TOP / "uv.lock").read_bytes()).hexdigest()[:16]
+    with kept_folder(ours) as folder:
         if not own_server:
             python = _install_server(folder / "server", base)
         if not own_guest:
