@@ -105,8 +105,15 @@ class KernelProcess:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def configure(self, *, memory_bytes: int | None = None, cpu_count: int | None = None) -> None:
-        self.send({"op": "configure", "memory_bytes": memory_bytes, "cpu_count": cpu_count})
+    def configure(
+        self,
+        *,
+        memory_bytes: int | None = None,
+        cpu_count: int | None = None,
+        proxy: str | None = None,
+    ) -> None:
+        limits = {"memory_bytes": memory_bytes, "cpu_count": cpu_count}
+        self.send({"op": "configure", **limits, "proxy": proxy})
         self._until("configured", [])
 
     def run(self, code: str, *, during: Callable[[Shown], None] | None = None) -> list[Shown]:

@@ -41,7 +41,7 @@ def test_a_kernel_whose_host_went_away_in_mid_cell_ends(doomed: KernelProcess) -
         b'{"op":"done"}\n',
         b'{"op":"execute","cell":"1","nonce":"' + NONCE.format(1).encode() + b'"}\n1',
         b'{"op":"execute","cell":1}\n1',
-        b'{"op":"configure","memory_bytes":-1,"cpu_count":null}\n',
+        b'{"op":"configure","memory_bytes":-1,"cpu_count":null,"proxy":null}\n',
     ],
 )
 def test_a_host_that_breaks_the_protocol_has_no_kernel(
@@ -90,6 +90,29 @@ def test_the_number_of_processors_reaches_libraries_that_are_loaded(
         shown = kernel.run("sorted({p['num_threads'] for p in threadpoolctl.threadpool_info()})")
 
     assert shown == [("result", "[2]"), OK]
+
+
+def test_a_proxy_is_what_http_libraries_and_programs_go_through(kernel: KernelProcess) -> None:
+    kernel.configure(proxy="http://127.0.0.1:3128")
+
+    shown = kernel.run(
+        "import os, urllib.request\n"
+        "assert urllib.request.proxy_bypass('localhost')\n"
+        "print(urllib.request.getproxies()['https'])\n"
+        "!echo $http_proxy $HTTPS_PROXY"
+    )
+
+    url = "http://127.0.0.1:3128"
+    assert shown == [("stdout", f"{url}\n{url} {url}\n"), OK]
+
+
+def test_without_a_proxy_no_variable_names_one(kernel: KernelProcess) -> None:
+    kernel.configure()
+
+    assert kernel.run("import os; [n for n in os.environ if 'proxy' in n.lower()]") == [
+        ("result", "[]"),
+        OK,
+    ]
 
 
 def test_a_value_too_long_for_the_protocol_is_cut(kernel: KernelProcess) -> None:

@@ -26,8 +26,8 @@ FROM_KERNEL: list[dict[str, Any]] = [
     {"op": "done", "nonce": NONCE, "status": "ok"},
 ]
 FROM_HOST: list[dict[str, Any]] = [
-    {"op": "configure", "memory_bytes": 1 << 30, "cpu_count": None},
-    {"op": "configure", "memory_bytes": None, "cpu_count": 2},
+    {"op": "configure", "memory_bytes": 1 << 30, "cpu_count": None, "proxy": None},
+    {"op": "configure", "memory_bytes": None, "cpu_count": 2, "proxy": "http://127.0.0.1:3128"},
     {"op": "execute", "cell": 1, "nonce": NONCE},
 ]
 BODIES = ("logs", "result", "image", "error", "execute")

@@ -22,6 +22,8 @@ import types
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from sanderling.kernel import network
+
 CALLS = "__sanderling_magics__"
 
 # They set up a notebook's own screen and reloading; here there is nothing to set up.
@@ -250,7 +252,8 @@ class Magics:
         wanted = [re.split(r"[\[=<>!~; ]", word)[0] for word in words[1:] if word[0] != "-"]
         there = [f"{w} {installed[w.lower()]}" for w in wanted if w.lower() in installed]
         note = f" Already installed: {', '.join(there)}." if there else ""
-        print(f"Packages cannot be installed: there is no network. `%pip list` lists them.{note}")
+        why = "" if network.has_proxy() else ": there is no network"
+        print(f"Packages cannot be installed{why}. `%pip list` lists them.{note}")
 
     def _change_folder(self, arguments: str) -> str:
         os.chdir(os.path.expanduser(arguments.strip("'\"") or "~"))

@@ -19,7 +19,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
-from sanderling.kernel import limits, protocol
+from sanderling.kernel import limits, network, protocol
 from sanderling.kernel.border import Border
 from sanderling.kernel.capture import Streams
 from sanderling.kernel.cell import Session
@@ -97,16 +97,18 @@ class Kernel:
             if frame is None:
                 continue
             if frame.header["op"] == "configure":
-                self._configure(frame.header["memory_bytes"], frame.header["cpu_count"])
+                self._configure(frame.header)
             else:
                 self._execute(frame.header, frame.body.decode("utf-8", "surrogatepass"))
         _exit(0)
 
-    def _configure(self, memory_bytes: int | None, cpu_count: int | None) -> None:
-        if cpu_count is not None:
-            limits.THREAD_POOLS.limit(cpu_count)
-        if memory_bytes is not None:
-            limits.limit_memory(self._border, memory_bytes)
+    def _configure(self, header: Mapping[str, Any]) -> None:
+        if header["cpu_count"] is not None:
+            limits.THREAD_POOLS.limit(header["cpu_count"])
+        if header["memory_bytes"] is not None:
+            limits.limit_memory(self._border, header["memory_bytes"])
+        if header["proxy"] is not None:
+            network.use_proxy(header["proxy"])
         self._channel.send("configured")
 
     def _execute(self, header: Mapping[str, Any], source: str) -> None:

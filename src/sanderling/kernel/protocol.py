@@ -106,7 +106,13 @@ FROM_KERNEL: Mapping[str, Shape] = {
 }
 
 FROM_HOST: Mapping[str, Shape] = {
-    "configure": Shape({"memory_bytes": _is_count_or_null, "cpu_count": _is_count_or_null}),
+    "configure": Shape(
+        {
+            "memory_bytes": _is_count_or_null,
+            "cpu_count": _is_count_or_null,
+            "proxy": _text_or_null(NAME_CHARS_MAX),
+        }
+    ),
     "execute": Shape({"cell": _is_count, "nonce": _is_nonce}, has_body=True),
 }
 

@@ -86,10 +86,16 @@ Happening = Logs | Result | Image | Error | Ended
 
 @dataclass(frozen=True, slots=True)
 class BoxLimits:
-    """What one box may use. The host refuses what the machine cannot give."""
+    """
+    What one box may use. The host refuses what the machine cannot give.
+
+    allowed_domains: what its code may reach over HTTP and HTTPS, as `egress/domains.py` writes
+        them; none: no network.
+    """
 
     memory_bytes: int
     cpu_count: float | None = None
+    allowed_domains: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ from sanderling.kernel import protocol
 from sanderling.observe import logs
 from sanderling.sandbox.base import BoxLimits, Error, Image, Logs, Result
 from sanderling.sandbox.cgroup import Group
+from sanderling.sandbox.wall import egress
 
 CONFIGURE_DEADLINE_S = 10.0
 VALUES_BYTES_MAX = 64 << 20  # results and images of one cell together; the rest is dropped
@@ -80,14 +81,25 @@ class Descriptors:
 
 @dataclass
 class Handles:
-    """What outlives a kernel: its /mnt/data and the namespaces that hold it (mnt net ipc uts)."""
+    """
+    What outlives a kernel: its /mnt/data and the namespaces that hold it (mnt net ipc uts).
+
+    listener: where the code's way out begins (`wall/egress.py`), until a container has the box.
+    """
 
     data: int
     namespaces: list[int]
+    listener: int | None = None
 
     def close(self) -> None:
+        self.close_listener()
         for fd in (self.data, *self.namespaces):
             os.close(fd)
+
+    def close_listener(self) -> None:
+        listener, self.listener = self.listener, None
+        if listener is not None:
+            os.close(listener)
 
 
 class Box:
@@ -141,9 +153,17 @@ class Box:
         assert self._handles is not None
         return self._handles.data
 
+    def take_listener(self) -> int | None:
+        """Give away the socket of the way out; it is the caller's then. None: there is none."""
+        assert self._handles is not None
+        listener, self._handles.listener = self._handles.listener, None
+        return listener
+
     async def configure(self, limits: BoxLimits) -> None:
         """
         Set the limits of the container that takes this box; once, before its first cell.
+
+        A way out that nobody took is closed: from then on the box is refused there.
 
         Raises:
             SpawnFailed: a limit could not be set; the box is dead then.
@@ -153,7 +173,10 @@ class Box:
             "op": "configure",
             "memory_bytes": limits.memory_bytes,
             "cpu_count": None if cpu_count is None else max(1, round(cpu_count)),
+            "proxy": egress.URL if limits.allowed_domains else None,
         }
+        if self._handles is not None:
+            self._handles.close_listener()
         self._configured = self._loop.create_future()
         try:
             if self._group is not None:

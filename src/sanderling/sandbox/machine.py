@@ -17,9 +17,9 @@ from sanderling.errors import SetupError
 
 # sizeof(sun_path) - 1, unix(7).
 SOCKET_PATH_BYTES_MAX = 107
-# Of the host: a socket, two pipes, a pidfd, /mnt/data twice, four namespaces, memory events; and
-# one connection of somebody who follows its cell.
-_DESCRIPTORS_PER_BOX = 12
+# Of the host: a socket, two pipes, a pidfd, /mnt/data twice, four namespaces, memory events, the
+# listener of its way out; and one connection of somebody who follows its cell.
+_DESCRIPTORS_PER_BOX = 13
 # What the host needs besides: its own, the pool, boxes on their way, calls.
 _DESCRIPTORS_KEPT = 256
 

@@ -80,6 +80,7 @@ class Spawner:
         *,
         disk_bytes: int,
         logs_bytes_max: int,
+        has_egress: bool,
     ) -> None:
         self.facts = facts
         self._process = process
@@ -87,6 +88,7 @@ class Spawner:
         self._cgroups = cgroups
         self._disk_bytes = disk_bytes
         self._logs_bytes_max = logs_bytes_max
+        self._handles = 6 if has_egress else 5  # what a new place gives: docs/protocol.md, §2
         self._turn = asyncio.Lock()
         self._count = 0
 
@@ -98,9 +100,12 @@ class Spawner:
         disk_bytes: int,
         logs_bytes_max: int,
         preload: tuple[str, ...] = DEFAULT_PRELOAD,
+        has_egress: bool = False,
     ) -> Spawner:
         """
         Start a zygote on the guest environment `env` and wait until it is warm.
+
+        has_egress: each box comes with the listener of `wall/egress.py`.
 
         Raises:
             SetupError: there is no guest environment at `env`.
@@ -118,6 +123,7 @@ class Spawner:
             has_range=has_range,
             uid=os.geteuid(),
             gid=os.getegid(),
+            has_egress=has_egress,
         )
         control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
@@ -151,6 +157,7 @@ class Spawner:
             ),
             disk_bytes=disk_bytes,
             logs_bytes_max=logs_bytes_max,
+            has_egress=has_egress,
         )
 
     @property
@@ -224,7 +231,8 @@ class Spawner:
                 # Moving a process can wait 10 ms for the machine; the box boots meanwhile.
                 joining = asyncio.ensure_future(asyncio.to_thread(group.add, pid))
             async with asyncio.timeout(SPAWN_DEADLINE_S):
-                made = await _until_ready(ours.socket, expects_handles=handles is None)
+                expected = self._handles if handles is None else 0
+                made = await _until_ready(ours.socket, expected)
             if joining is not None:
                 await joining
             verify.check_wall(pid, uid=identity.HOST_UID_FIRST + uid if uid else None)
@@ -337,16 +345,16 @@ def _raise_unfit(message: dict[str, Any]) -> None:
         )
 
 
-async def _until_ready(control: socket.socket, *, expects_handles: bool) -> Handles | None:
-    """Wait for a new box: its handles first, if it makes its own place, then `ready`."""
+async def _until_ready(control: socket.socket, expected: int) -> Handles | None:
+    """Wait for a new box: `expected` handles first, if it makes its own place, then `ready`."""
     made: Handles | None = None
     try:
         while True:
             message, fds = await _receive(control)
             match message.get("op"):
-                case "built" if expects_handles and made is None and len(fds) == 5:
-                    made = Handles(fds[0], fds[1:])
-                case "ready" if expects_handles == (made is not None) and not fds:
+                case "built" if expected and made is None and len(fds) == expected:
+                    made = Handles(fds[0], fds[1:5], next(iter(fds[5:]), None))
+                case "ready" if bool(expected) == (made is not None) and not fds:
                     return made
                 case "failed":
                     raise SpawnFailed(f"A new box could not be built: {message.get('message')}")

@@ -20,7 +20,11 @@ _DEVICES = ("null", "zero", "full", "random", "urandom")
 _FOLDERS = ("proc", "tmp", "mnt/data", "dev/shm", "etc", HOME[1:], "run", "var/tmp")
 _SYSTEM_LINKS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 _WRITABLE = ("/tmp", "/dev/shm", HOME, "/mnt/data", "/run")  # noqa: S108
-_ETC_BOUND = ("ld.so.cache", "alternatives", "fonts", "mime.types", "ssl/certs")
+_ETC_BOUND = (
+    *("ld.so.cache", "alternatives", "fonts", "mime.types"),
+    # Certificate authorities, where Debian, Alpine and Fedora keep them.
+    *("ssl/certs", "ssl/cert.pem", "pki/tls/certs", "pki/tls/cert.pem", "pki/ca-trust/extracted"),
+)
 _ETC_WRITTEN = {
     "passwd": f"root:x:0:0:root:/:/usr/sbin/nologin\nuser:x:1000:1000:user:{HOME}:/bin/sh\n",
     "group": "root:x:0:\nuser:x:1000:\n",

@@ -30,7 +30,7 @@ from typing import Any, NoReturn
 
 from sanderling.kernel import main as kernel_main
 from sanderling.kernel import preload
-from sanderling.sandbox.wall import identity, landlock, linux, mounts, rlimits, seccomp
+from sanderling.sandbox.wall import egress, identity, landlock, linux, mounts, rlimits, seccomp
 
 MESSAGE_BYTES_MAX = 65536
 _FDS_MAX = 16
@@ -57,6 +57,7 @@ class Plan:
     has_range: bool  # True: the host is root and writes a uid range; False: one uid
     uid: int
     gid: int
+    has_egress: bool = False  # every box makes the listener of `egress.py`
 
 
 def main(control_fd: int, plan_json: str) -> NoReturn:
@@ -159,7 +160,7 @@ def _warm_up(plan: Plan, covered: dict[str, str]) -> dict[str, Any]:
 
 
 def _serve(control: socket.socket, plan: Plan, covered: dict[str, str]) -> NoReturn:
-    wall = _Wall(plan.has_range, covered, seccomp.Filter(), landlock.abi())
+    wall = _Wall(plan, covered, seccomp.Filter(), landlock.abi())
     own_pids = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
     signal.signal(signal.SIGCHLD, _reap)
     ancillary_bytes = socket.CMSG_SPACE(_FDS_MAX * 4)
@@ -192,9 +193,10 @@ class _Wall:
     """What a forked child goes through on its way to becoming a kernel."""
 
     def __init__(
-        self, has_range: bool, covered: dict[str, str], calls: seccomp.Filter, landlock_abi: int
+        self, plan: Plan, covered: dict[str, str], calls: seccomp.Filter, landlock_abi: int
     ) -> None:
-        self._has_range = has_range
+        self._has_range = plan.has_range
+        self._has_egress = plan.has_egress
         self._covered = covered
         self._calls = calls
         self._landlock_abi = landlock_abi
@@ -242,6 +244,8 @@ class _Wall:
             os.open(f"/proc/self/ns/{name}", os.O_RDONLY | os.O_CLOEXEC)
             for name, _ in _BOX_NAMESPACES
         ]
+        if self._has_egress:
+            handles.append(egress.listen())
         socket.send_fds(host, [b'{"op": "built"}\n'], handles)
         for fd in handles:
             os.close(fd)
