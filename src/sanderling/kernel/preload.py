@@ -30,6 +30,9 @@ STANDARD_MODULES = (
     "urllib.parse urllib.request uuid warnings xml.etree.ElementTree zipfile zoneinfo"
 ).split()
 
+# Read once by the libraries when they load: one thread each, so that a fork is safe.
+_ONE_THREAD = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+
 HUGE_PAGE_BYTES = 2 << 20
 _MADV_COLLAPSE = 25  # <linux/mman.h>, since Linux 6.1
 
@@ -47,6 +50,29 @@ class PreloadReport:
 
 class PreloadFailed(Exception):
     """The process cannot be forked safely after what was loaded."""
+
+
+def environ(path: str, home: str) -> dict[str, str]:
+    """Return the environment variables to load libraries with, and for kernels to live with."""
+    return {
+        "PATH": path,
+        "HOME": home,
+        "USER": "user",
+        "LANG": "C.UTF-8",
+        "TMPDIR": "/tmp",  # noqa: S108 - the box's own
+        "MPLBACKEND": "agg",
+        "MPLCONFIGDIR": f"{home}/.config/matplotlib",
+        "PYTHONUNBUFFERED": "1",
+        # joblib counts cores in /sys, which is not here, and would warn in every cell that asks.
+        "LOKY_MAX_CPU_COUNT": str(os.cpu_count() or 1),
+        **dict.fromkeys(_ONE_THREAD, "1"),
+    }
+
+
+def forget_one_thread() -> None:
+    """The libraries are loaded: take out of the environment what was said for them alone."""
+    for name in _ONE_THREAD:
+        del os.environ[name]
 
 
 def preload(names: Sequence[str]) -> PreloadReport:

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import sanderling
+from sanderling.environments.environment import Environment
 from sanderling.environments.locate import find as find_environment
 from sanderling.errors import MachineFull, MachineUnfit, SpawnFailed
 from sanderling.sandbox import cgroup, verify
@@ -33,7 +34,8 @@ from sanderling.sandbox.wall.zygote import MESSAGE_BYTES_MAX, Plan
 START_DEADLINE_S = 60.0  # importing everything takes 1.5 s on a quiet machine
 SPAWN_DEADLINE_S = 15.0  # a box takes 8 ms; a loaded machine gets all the time it needs
 INODES_MAX = 100_000  # files and folders in one box
-_GUEST_UIDS = 60_000  # of the 65,536 of the range, from 1001 on
+GUEST_UID_FIRST = identity.GUEST_UID + 1
+_GUEST_UIDS = 60_000  # of the 65,536 of the range
 _FDS_MAX = 8
 
 DEFAULT_PRELOAD = (
@@ -49,10 +51,11 @@ DEFAULT_PRELOAD = (
     "sympy",  # 0.6 s to import, 0.1 MiB per box; the first thing a math question needs
 )
 
+_ZYGOTE = "sanderling.sandbox.wall.zygote"
 _BOOTSTRAP = (
-    "import sys; root = sys.argv[1]; sys.path.insert(0, root); "
-    "from sanderling.sandbox.wall.zygote import main; sys.path.remove(root); "
-    "main(int(sys.argv[2]), sys.argv[3])"
+    "import sys, importlib; _, root, module, control, *arguments = sys.argv; "
+    "sys.path.insert(0, root); main = importlib.import_module(module).main; "
+    "sys.path.remove(root); main(int(control), *arguments)"
 )
 
 
@@ -111,37 +114,9 @@ class Spawner:
             SetupError: there is no guest environment at `env`.
             MachineUnfit: this machine refuses a part of the wall; says which.
         """
-        if not linux.IS_SUPPORTED:
-            raise MachineUnfit(f"Boxes need an x86_64 or aarch64 machine, not {linux.MACHINE}.")
         environment = find_environment(env)
-        has_range = os.geteuid() == 0
-        plan = Plan(
-            visible=[str(p) for p in environment.base_prefixes],
-            path=f"{environment.path}/bin:/usr/local/bin:/usr/bin:/bin",
-            mpl_config=str(environment.mpl_config) if environment.mpl_config.is_dir() else None,
-            preload=list(preload),
-            has_range=has_range,
-            uid=os.geteuid(),
-            gid=os.getegid(),
-            has_egress=has_egress,
-        )
-        control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            process = _launch(environment.python, theirs.fileno(), plan)
-        control.setblocking(False)
-        try:
-            async with asyncio.timeout(START_DEADLINE_S):
-                facts = await _introduce(control, process.pid, has_range=has_range)
-        except (TimeoutError, MachineUnfit) as error:
-            process.kill()
-            process.wait()
-            control.close()
-            if isinstance(error, MachineUnfit):
-                raise
-            raise MachineUnfit(
-                f"The zygote was not ready after {START_DEADLINE_S:.0f} s; the machine is too busy "
-                "or the guest environment is on a very slow disk."
-            ) from error
+        plan = plan_for(environment, preload, has_egress=has_egress)
+        process, control, facts = await launch(environment.python, _ZYGOTE, plan, name="The zygote")
         cgroups = cgroup.find(cgroup.host_folder())
         return cls(
             process,
@@ -153,7 +128,7 @@ class Spawner:
                 preload_ms=facts["preload_ms"],
                 landlock_abi=facts["landlock"],
                 cgroups=cgroups.kind,
-                has_uid_range=has_range,
+                has_uid_range=plan.has_range,
             ),
             disk_bytes=disk_bytes,
             logs_bytes_max=logs_bytes_max,
@@ -178,11 +153,7 @@ class Spawner:
             SpawnFailed: a part of the wall could not be built.
             MachineFull: the machine has no memory or processes left to fork with.
         """
-        self._count += 1
-        uid = 0
-        if self.facts.has_uid_range:
-            uid = identity.GUEST_UID + 1 + self._count % _GUEST_UIDS
-        return await self._fork(uid, None)
+        return await self._fork(self._next_uid(), None)
 
     async def respawn(self, dead: Box) -> Box:
         """
@@ -206,6 +177,18 @@ class Spawner:
             self._process.kill()
         await asyncio.to_thread(self._process.wait)
         await asyncio.to_thread(self._cgroups.close)
+
+    def _next_uid(self) -> int:
+        """The uid of the next new box, as the zygote counts; 0: there is only one to give."""
+        self._count += 1
+        return GUEST_UID_FIRST + self._count % _GUEST_UIDS if self.facts.has_uid_range else 0
+
+    async def _let_in(self, _ours: Descriptors, _joining: asyncio.Future[None] | None) -> None:
+        """What a forked box waits for before it builds itself: here nothing."""
+
+    def _check_wall(self, pid: int, uid: int) -> None:
+        """Look at the new box from outside. Raises SpawnFailed."""
+        verify.check_wall(pid, uid=identity.HOST_UID_FIRST + uid if uid else None)
 
     async def _fork(self, uid: int, handles: Handles | None) -> Box:
         """`handles` of a dead box to step into, or None to make a new place."""
@@ -231,11 +214,12 @@ class Spawner:
                 # Moving a process can wait 10 ms for the machine; the box boots meanwhile.
                 joining = asyncio.ensure_future(asyncio.to_thread(group.add, pid))
             async with asyncio.timeout(SPAWN_DEADLINE_S):
+                await self._let_in(ours, joining)
                 expected = self._handles if handles is None else 0
                 made = await _until_ready(ours.socket, expected)
             if joining is not None:
                 await joining
-            verify.check_wall(pid, uid=identity.HOST_UID_FIRST + uid if uid else None)
+            self._check_wall(pid, uid)
         except BaseException as error:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(pidfd, signal.SIGKILL)
@@ -298,12 +282,62 @@ class Spawner:
         return pidfd
 
 
-def _launch(python: Path, control_fd: int, plan: Plan) -> subprocess.Popen[bytes]:
+def plan_for(environment: Environment, preload: tuple[str, ...], *, has_egress: bool) -> Plan:
+    """Return what is asked of a process that forks boxes on this guest environment."""
+    return Plan(
+        visible=[str(p) for p in environment.base_prefixes],
+        path=f"{environment.path}/bin:/usr/local/bin:/usr/bin:/bin",
+        mpl_config=str(environment.mpl_config) if environment.mpl_config.is_dir() else None,
+        preload=list(preload),
+        has_range=os.geteuid() == 0,
+        uid=os.geteuid(),
+        gid=os.getegid(),
+        has_egress=has_egress,
+    )
+
+
+async def launch(
+    python: Path, module: str, plan: Plan, *arguments: str, name: str
+) -> tuple[subprocess.Popen[bytes], socket.socket, dict[str, Any]]:
+    """
+    Start the process that forks boxes, `main` of `module`, and wait until it is warm.
+
+    Return it, our end of its control socket, and the facts it states of itself.
+
+    Raises:
+        MachineUnfit: this machine refuses a part of the wall; says which.
+    """
+    if not linux.IS_SUPPORTED:
+        raise MachineUnfit(f"Boxes need an x86_64 or aarch64 machine, not {linux.MACHINE}.")
+    control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with theirs:
+        all_arguments = (json.dumps(asdict(plan)), *arguments)
+        process = _start_process(python, module, theirs.fileno(), all_arguments)
+    control.setblocking(False)
+    try:
+        async with asyncio.timeout(START_DEADLINE_S):
+            facts = await _introduce(control, process.pid, has_range=plan.has_range)
+    except (TimeoutError, MachineUnfit) as error:
+        process.kill()
+        process.wait()
+        control.close()
+        if isinstance(error, MachineUnfit):
+            raise
+        raise MachineUnfit(
+            f"{name} was not ready after {START_DEADLINE_S:.0f} s; the machine is too busy "
+            "or the guest environment is on a very slow disk."
+        ) from error
+    return process, control, facts
+
+
+def _start_process(
+    python: Path, module: str, control_fd: int, arguments: tuple[str, ...]
+) -> subprocess.Popen[bytes]:
     package_root = str(Path(sanderling.__file__).parents[1])
-    arguments = [str(control_fd), json.dumps(asdict(plan))]
     # -I: nothing of the operator's own Python settings; stdout and stderr are the host's log.
+    command = [str(python), "-I", "-B", "-c", _BOOTSTRAP, package_root, module, str(control_fd)]
     return subprocess.Popen(
-        [str(python), "-I", "-B", "-c", _BOOTSTRAP, package_root, *arguments],
+        [*command, *arguments],
         pass_fds=[control_fd],
         stdin=subprocess.DEVNULL,
         stdout=sys.stderr,

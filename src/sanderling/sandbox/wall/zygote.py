@@ -25,6 +25,7 @@ import socket
 import struct
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -42,8 +43,6 @@ _BOX_NAMESPACES = (
     ("ipc", linux.CLONE_NEWIPC),
     ("uts", linux.CLONE_NEWUTS),
 )
-# Read once by the libraries when they load: one thread each, so that a fork is safe.
-_ONE_THREAD = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
 @dataclass(frozen=True)
@@ -66,28 +65,34 @@ def main(control_fd: int, plan_json: str) -> NoReturn:
     control = socket.socket(fileno=control_fd)
     linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
     try:
-        covered = _enter_namespaces(plan, control)
+        covered = enter_namespaces(plan, control)
     except OSError as error:
-        _tell(control, {"error": str(error), "errno": error.errno})
+        tell(control, {"error": str(error), "errno": error.errno})
         os._exit(1)
-    _become_init(control)
+    become_init(control)
     try:
         facts = _warm_up(plan, covered)
     except Exception as error:  # noqa: BLE001 - the process boundary: the host must learn why
-        _tell(control, {"error": f"{type(error).__name__}: {error}", "errno": None})
+        tell(control, {"error": f"{type(error).__name__}: {error}", "errno": None})
         os._exit(1)
-    _tell(control, facts)
-    _serve(control, plan, covered)
+    tell(control, facts)
+    wall = _Wall(plan, covered, seccomp.Filter(), landlock.abi())
+    serve_requests(control, wall.enter_box)
 
 
-def _enter_namespaces(plan: Plan, control: socket.socket) -> dict[str, str]:
+def enter_namespaces(plan: Plan, control: socket.socket) -> dict[str, str]:
+    """
+    Enter namespaces of our own and build the root of all boxes in them.
+
+    Return the visible folders that boxes have to uncover (`mounts.build_root`). Raises OSError.
+    """
     if plan.has_range:
         # As root: build the root file system with root's eyes (the environment may lie below a
         # private folder), then give root up for a namespace in which it is nobody outside.
         linux.unshare(linux.CLONE_NEWNS)
         covered = mounts.build_root(plan.visible)
         linux.unshare(linux.CLONE_NEWUSER)
-        _tell(control, {"op": "map"})
+        tell(control, {"op": "map"})
         if control.recv(16) != b"mapped":
             os._exit(1)
         os.setgroups([])
@@ -104,7 +109,7 @@ def _enter_namespaces(plan: Plan, control: socket.socket) -> dict[str, str]:
     return covered
 
 
-def _become_init(control: socket.socket) -> None:
+def become_init(control: socket.socket) -> None:
     """Go on in a child that is pid 1 of the new pid namespace; the parent only waits for it."""
     child = os.fork()
     if child == 0:
@@ -117,33 +122,19 @@ def _become_init(control: socket.socket) -> None:
 
 def _warm_up(plan: Plan, covered: dict[str, str]) -> dict[str, Any]:
     linux.mount("proc", "/proc", "proc", linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC)
-    mpl_config = f"{mounts.HOME}/.config/matplotlib"
     os.environ.clear()
-    os.environ.update(
-        PATH=plan.path,
-        HOME=mounts.HOME,
-        USER="user",
-        LANG="C.UTF-8",
-        TMPDIR="/tmp",  # noqa: S108 - the box's own
-        MPLBACKEND="agg",
-        MPLCONFIGDIR=mpl_config,
-        PYTHONUNBUFFERED="1",
-        # joblib counts cores in /sys, which is not here, and would warn in every cell that asks.
-        LOKY_MAX_CPU_COUNT=str(os.cpu_count() or 1),
-        **dict.fromkeys(_ONE_THREAD, "1"),
-    )
+    os.environ.update(preload.environ(plan.path, mounts.HOME))
     mounts.mount_scratch(covered)
-    os.makedirs(mpl_config)
+    os.makedirs(os.environ["MPLCONFIGDIR"])
     if plan.mpl_config is not None:
-        shutil.copytree(plan.mpl_config, mpl_config, dirs_exist_ok=True)
+        shutil.copytree(plan.mpl_config, os.environ["MPLCONFIGDIR"], dirs_exist_ok=True)
     started = time.perf_counter()
     report = preload.preload(plan.preload)
     preload_ms = (time.perf_counter() - started) * 1000
     os.chdir("/")
     mounts.unmount_scratch()
     mounts.seal_root()
-    for name in _ONE_THREAD:
-        del os.environ[name]
+    preload.forget_one_thread()
     atexit._clear()  # noqa: SLF001 - what libraries would do at exit is not for every box to do
     preload.collapse_heap()
     preload.freeze()
@@ -159,8 +150,15 @@ def _warm_up(plan: Plan, covered: dict[str, str]) -> dict[str, Any]:
     }
 
 
-def _serve(control: socket.socket, plan: Plan, covered: dict[str, str]) -> NoReturn:
-    wall = _Wall(plan, covered, seccomp.Filter(), landlock.abi())
+def serve_requests(
+    control: socket.socket, enter_box: Callable[[dict[str, Any], list[int]], NoReturn]
+) -> NoReturn:
+    """
+    Fork a child for every request until the control socket closes.
+
+    enter_box: called in the child, pid 1 of a new pid namespace, with the request and its
+        descriptors.
+    """
     own_pids = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
     signal.signal(signal.SIGCHLD, _reap)
     ancillary_bytes = socket.CMSG_SPACE(_FDS_MAX * 4)
@@ -177,10 +175,10 @@ def _serve(control: socket.socket, plan: Plan, covered: dict[str, str]) -> NoRet
         try:
             pid = os.fork()
         except OSError as error:
-            _tell(control, {"error": str(error), "errno": error.errno})
+            tell(control, {"error": str(error), "errno": error.errno})
         else:
             if pid == 0:
-                wall.enter_box(json.loads(message), fds)
+                enter_box(json.loads(message), fds)
             pidfd = os.pidfd_open(pid)
             socket.send_fds(control, [b'{"op": "forked"}\n'], [pidfd])
             os.close(pidfd)
@@ -207,7 +205,7 @@ class _Wall:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
             os.setsid()
-            namespace_fds = _arrange_descriptors(fds)
+            namespace_fds = arrange_descriptors(fds)
             host = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, fileno=os.dup(3))
             try:
                 if namespace_fds:
@@ -217,7 +215,7 @@ class _Wall:
                 self._lock(request["uid"])
             except Exception as error:  # noqa: BLE001 - the box boundary: as above
                 message = f"{type(error).__name__}: {error}"
-                _tell(host, {"op": "failed", "message": message})
+                tell(host, {"op": "failed", "message": message})
                 os._exit(1)
             host.close()
             kernel_main.serve()
@@ -273,7 +271,7 @@ class _Wall:
         self._calls.apply()
 
 
-def _arrange_descriptors(fds: list[int]) -> list[int]:
+def arrange_descriptors(fds: list[int]) -> list[int]:
     """
     Put the five descriptors of the kernel at 1 to 5, the rest from 6, and close all others.
 
@@ -318,7 +316,8 @@ def _reap(*_: object) -> None:
             return
 
 
-def _tell(control: socket.socket, message: dict[str, Any]) -> None:
+def tell(control: socket.socket, message: dict[str, Any]) -> None:
+    """Send a message to the host; without a host, end."""
     try:
         control.send(json.dumps(message).encode() + b"\n")
     except BrokenPipeError:
