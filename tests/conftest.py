@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,8 +11,9 @@ import pytest
 
 from sanderling.environments import builder, locate
 from sanderling.environments.environment import Environment
-from tests.plain_user import PlainServer, PlainUser, server_for
+from tests.plain_user import PlainServer, PlainUser, SubuidUser, server_for
 from tests.plain_user import plain_user as make_plain_user
+from tests.plain_user import subuid_user as make_subuid_user
 
 
 @pytest.fixture(scope="session")
@@ -35,6 +37,26 @@ def plain_user() -> Iterator[PlainUser]:
         pytest.skip("only root can become another user")
     with make_plain_user() as user:
         yield user
+
+
+@pytest.fixture(scope="session")
+def subuid_user() -> Iterator[SubuidUser]:
+    """The plain user with a range of subordinate uids; skips where there is no newuidmap."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can become another user")
+    if shutil.which("newuidmap") is None:
+        pytest.skip("newuidmap is missing: apt install uidmap")
+    with make_subuid_user() as user:
+        yield user
+
+
+@pytest.fixture(scope="session", params=["single", "subuid"])
+def each_plain_user(request: pytest.FixtureRequest) -> PlainUser:
+    """The plain user, without and with a range of uids for boxes."""
+    user: PlainUser = request.getfixturevalue(
+        "plain_user" if request.param == "single" else "subuid_user"
+    )
+    return user
 
 
 @pytest.fixture(scope="session")

@@ -27,6 +27,7 @@ from sanderling.environments.environment import Environment
 
 TOP = Path(__file__).resolve().parents[1]
 PLAIN_UID = 12345
+SUBUID_FIRST = 200_000
 
 READ_EVERYTHING = """
 import pathlib, sanderling
@@ -57,6 +58,10 @@ class PlainUser:
             "env": self.environ(**variables),
         }
 
+    def command(self, *command: str | Path) -> list[str]:
+        """Return the command line, for `options`, that runs `command` as this user."""
+        return [str(part) for part in command]
+
     def can_run(self, python: Path, code: str) -> bool:
         """Say whether `python -c code` succeeds as this user."""
         try:
@@ -66,6 +71,29 @@ class PlainUser:
         except PermissionError:
             return False
         return done.returncode == 0
+
+
+@dataclass(frozen=True)
+class SubuidUser(PlainUser):
+    """
+    The same user with a name and a range of subordinate uids.
+
+    The machine's own user database is not touched: the user's processes see another one, mounted
+    over it in a mount namespace of theirs.
+    """
+
+    database: Path  # a folder with passwd, subuid and subgid
+
+    def options(self, **variables: str) -> dict[str, Any]:
+        return {"cwd": self.home, "env": self.environ(**variables)}
+
+    def command(self, *command: str | Path) -> list[str]:
+        become = (
+            'for name in passwd subuid subgid; do mount --bind "$0/$name" "/etc/$name"; done; '
+            f'exec setpriv --reuid={self.uid} --regid={self.gid} --clear-groups -- "$@"'
+        )
+        enter = ["unshare", "--mount", "--propagation=private", "sh", "-ec", become]
+        return [*enter, str(self.database), *super().command(*command)]
 
 
 @dataclass(frozen=True)
@@ -86,6 +114,22 @@ def plain_user() -> Iterator[PlainUser]:
         yield PlainUser(uid=PLAIN_UID, gid=PLAIN_UID, home=home)
     finally:
         shutil.rmtree(home)
+
+
+@contextmanager
+def subuid_user() -> Iterator[SubuidUser]:
+    """Make the plain user's twin with a uid range, which owns nothing. Only for root."""
+    name = "sanderling-test"
+    with plain_user() as user, tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
+        database = Path(folder)
+        line = f"{name}:x:{user.uid}:{user.gid}::{user.home}:/bin/sh\n"
+        (database / "passwd").write_text(Path("/etc/passwd").read_text() + line)
+        # One entry by number, one by name: both are allowed.
+        (database / "subuid").write_text(f"{user.uid}:{SUBUID_FIRST}:65536\n")
+        (database / "subgid").write_text(f"{name}:{SUBUID_FIRST}:65536\n")
+        for file in (database, *database.iterdir()):
+            file.chmod(0o755)
+        yield SubuidUser(uid=user.uid, gid=user.gid, home=user.home, database=database)
 
 
 def server_for(user: PlainUser, guest_env: Environment) -> PlainServer | None:

@@ -47,7 +47,9 @@ class PlainSpawner:
             preload_ms=0.0,
             landlock_abi=0,
             cgroups="none",
-            has_uid_range=False,
+            uids="single",
+            uids_weakness="it has no boxes",
+            uids_remedy=None,
         )
         self.spawned = 0
         self.refuses: Exception | None = None  # raised by the next spawn or respawn

@@ -51,18 +51,18 @@ async def box(spawner: Spawner) -> AsyncIterator[Box]:
 
 
 @pytest.fixture(scope="module")
-def plain_answers(plain_user: PlainUser, plain_server: PlainServer) -> dict[str, list[str]]:
+def plain_answers(each_plain_user: PlainUser, plain_server: PlainServer) -> dict[str, list[str]]:
     """What the probes answer when a plain user runs the host; all in one process of that user's."""
-    script = plain_user.home / "probes.py"
+    script = each_plain_user.home / "probes.py"
     script.write_text(Path(probes.__file__).read_text())
     script.chmod(0o644)
     done = subprocess.run(
-        [plain_server.python, script, plain_server.guest_env.path],
+        each_plain_user.command(plain_server.python, script, plain_server.guest_env.path),
         capture_output=True,
         text=True,
         timeout=300,
         check=False,
-        **plain_user.options(),
+        **each_plain_user.options(),
     )
     assert done.returncode == 0, done.stderr
     answers: dict[str, list[str]] = json.loads(done.stdout)
@@ -87,17 +87,17 @@ def test_promise_for_a_plain_user(plain_answers: dict[str, list[str]], probe: Pr
 
 
 def test_a_plain_user_runs_code_with_one_command(
-    plain_user: PlainUser, plain_server: PlainServer
+    each_plain_user: PlainUser, plain_server: PlainServer
 ) -> None:
     code = "import os, pandas; print(os.getuid(), pandas.Series([20, 22]).sum())"
     command = [plain_server.python, "-m", "sanderling", "exec", "-c", code]
     done = subprocess.run(
-        [*command, "--env", plain_server.guest_env.path],
+        each_plain_user.command(*command, "--env", plain_server.guest_env.path),
         capture_output=True,
         text=True,
         timeout=120,
         check=False,
-        **plain_user.options(),
+        **each_plain_user.options(),
     )
 
     assert (done.returncode, done.stdout) == (0, "1000 42\n"), done.stderr

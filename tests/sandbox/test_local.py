@@ -21,7 +21,7 @@ from sanderling.errors import NotFound, TooLarge
 from sanderling.sandbox.base import BoxLimits, ChangedFile, Ended, Logs, Result
 from sanderling.sandbox.local import HostOptions, LocalSandbox
 from sanderling.sandbox.spawner import Spawner
-from tests.plain_user import PlainServer, PlainUser
+from tests.plain_user import PlainServer, PlainUser, SubuidUser
 from tests.sandbox.stages import chunks, until
 
 pytestmark = pytest.mark.sandbox
@@ -234,6 +234,7 @@ async def main():
         code = "import os; os.listdir('sub')"
         print([h async for h in client.execute("cntr_a", "g", code, timeout_s=60)][0].text)
         print(await client.delete_file("cntr_a", "/mnt/data/sub/in.txt"))
+        print((await client.status()).uids)
     finally:
         await process.stop()
 
@@ -241,15 +242,16 @@ asyncio.run(main())
 """
 
 
-def test_a_plain_user_has_the_same(plain_user: PlainUser, plain_server: PlainServer):
-    command = [plain_server.python, "-c", AS_A_PLAIN_USER, str(plain_server.guest_env.path)]
+def test_a_plain_user_has_the_same(each_plain_user: PlainUser, plain_server: PlainServer):
+    data = each_plain_user.home / "data"
+    command = [plain_server.python, "-c", AS_A_PLAIN_USER, plain_server.guest_env.path, data]
     done = subprocess.run(
-        [*command, str(plain_user.home / "data")],
+        each_plain_user.command(*command),
         check=False,
         capture_output=True,
         text=True,
         timeout=120,
-        **plain_user.options(),
+        **each_plain_user.options(),
     )
 
     assert done.stderr == ""
@@ -259,4 +261,5 @@ def test_a_plain_user_has_the_same(plain_user: PlainUser, plain_server: PlainSer
         "True",
         "['in.txt']",
         "True",
+        "subuid" if isinstance(each_plain_user, SubuidUser) else "single",
     ]

@@ -54,6 +54,10 @@ ACTIONS: dict[str, Action] = {
     "host.refused": Action("the sandbox host cannot run here", ("reason",)),
     "host.stopping": Action("the sandbox host was told to end"),
     "host.call_failed": Action("a call hit a fault of the host's"),
+    "zygote.ready": Action(
+        "a zygote forks boxes; reason: why they share the host's uid, where they do",
+        ("pid", "uids", "reason"),
+    ),
     "zygote.died": Action("the zygote is gone, and every box with it", ("pid",)),
     "zygote.restarted": Action("another zygote took its place", ("pid",)),
     "zygote.start_failed": Action("no other could be started; it is tried again", ("reason",)),

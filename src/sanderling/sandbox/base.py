@@ -108,6 +108,7 @@ class HostStatus:
     pool: int
     memory_bytes_max: int  # largest memory limit it will accept for a box
     cgroups: str  # "v1", "v2", "delegated", "none"
+    uids: str = "single"  # of boxes: "range", "subuid" (each its own), "single" (all the host's)
 
 
 class Sandbox(Protocol):

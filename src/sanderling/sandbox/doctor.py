@@ -30,7 +30,7 @@ from sanderling.records import MEMORY_TIER_BYTES
 from sanderling.sandbox import box_files, cgroup, machine
 from sanderling.sandbox.base import BoxLimits, Result
 from sanderling.sandbox.box import Box, CellEnded
-from sanderling.sandbox.spawner import Spawner
+from sanderling.sandbox.spawner import Spawner, ZygoteFacts
 from sanderling.sandbox.wall import landlock, linux
 
 # Landlock came with 5.13; openat2, pidfd_open and mount_setattr before it.
@@ -51,6 +51,10 @@ _SETTINGS: tuple[tuple[str, Callable[[int], bool], int], ...] = (
 )
 _SECCOMP_ACTIONS = Path("/proc/sys/kernel/seccomp/actions_avail")
 _SHARED_MEMORY = "/dev/shm"  # noqa: S108 - it is looked at, not used
+_ANOTHER_USER = (
+    "Run it as a user with a name and with a range in /etc/subuid and /etc/subgid, with "
+    "newuidmap installed, on Linux 6.3 or later."
+)
 _SYSCTL_FILE = "/etc/sysctl.d/60-sanderling.conf"
 
 
@@ -78,7 +82,7 @@ async def examine(env: Path | None) -> list[Finding]:
     findings = [_system(), _architecture(), *await _namespaces(), _seccomp(), _landlock()]
     findings += [_system_calls(), _control_groups(), _memory(), _shared_memory()]
     findings.append(await asyncio.to_thread(_environment, env))
-    findings.append(await _box(env, findings))
+    findings += await _box(env, findings)
     return findings
 
 
@@ -320,10 +324,11 @@ def _environment(env: Path | None) -> Finding:
 # ---- the verdict -------------------------------------------------------------------------------
 
 
-async def _box(env: Path | None, findings: list[Finding]) -> Finding:
-    """Build a box, run `1+1` in it, end it."""
+async def _box(env: Path | None, findings: list[Finding]) -> list[Finding]:
+    """Build a box, run `1+1` in it, end it; with it comes which uids boxes have."""
     name = "a box"
     remedy = "Mend what is missing above." if _is_unfit(findings) else None
+    found: list[Finding] = []
     began = time.monotonic()
     try:
         python = await asyncio.to_thread(find_environment, env)
@@ -331,16 +336,30 @@ async def _box(env: Path | None, findings: list[Finding]) -> Finding:
             env=python.path, disk_bytes=_DISK_BYTES, logs_bytes_max=1 << 16, preload=()
         )
         try:
+            found.append(_uids(spawner.facts))
             answer = await _one_and_one(spawner)
         finally:
             await spawner.close()
     except SanderlingError as error:
-        return Finding(name, False, error.message, remedy or "Report this: it is not expected.")
+        unexpected = remedy or "Report this: it is not expected."
+        return [*found, Finding(name, False, error.message, unexpected)]
     if answer != "2":
         detail = f"1+1 was answered by {answer!r}"
-        return Finding(name, False, detail, remedy or "Report this: it is not expected.")
+        unexpected = remedy or "Report this: it is not expected."
+        return [*found, Finding(name, False, detail, unexpected)]
     took_ms = (time.monotonic() - began) * 1000
-    return Finding(name, True, f"was built, ran a cell and was ended, in {took_ms:.0f} ms")
+    verdict = f"was built, ran a cell and was ended, in {took_ms:.0f} ms"
+    return [*found, Finding(name, True, verdict)]
+
+
+def _uids(facts: ZygoteFacts) -> Finding:
+    """What the zygote's own trial came to."""
+    name = "uids"
+    if facts.uids == "single":
+        detail = f"every box runs as this user: {facts.uids_weakness}"
+        return Finding(name, None, detail, facts.uids_remedy or _ANOTHER_USER)
+    whose = "of its own" if facts.uids == "range" else "of this user's subordinate range"
+    return Finding(name, True, f"each box has one {whose} ({facts.uids})")
 
 
 async def _one_and_one(spawner: Spawner) -> str | None:

@@ -112,6 +112,7 @@ class LocalSandbox:
             pool=self._pool.ready,
             memory_bytes_max=self.memory_bytes_max,
             cgroups=facts.cgroups if facts is not None else "none",
+            uids=facts.uids if facts is not None else "single",
         )
 
     async def create(self, container_id: str, limits: BoxLimits) -> bool:

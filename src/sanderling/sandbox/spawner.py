@@ -8,7 +8,6 @@ fails any of this is killed and reported; none is ever handed out half sealed.
 
 from __future__ import annotations
 
-import array
 import asyncio
 import contextlib
 import json
@@ -17,26 +16,20 @@ import secrets
 import signal
 import socket
 import subprocess
-import sys
-from dataclasses import asdict, dataclass
+import weakref
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import sanderling
-from sanderling.environments.environment import Environment
 from sanderling.environments.locate import find as find_environment
-from sanderling.errors import MachineFull, MachineUnfit, SpawnFailed
-from sanderling.sandbox import cgroup, verify
+from sanderling.errors import MachineFull, SpawnFailed
+from sanderling.observe import logs
+from sanderling.sandbox import cgroup, uids, verify
 from sanderling.sandbox.box import Box, Descriptors, Handles
-from sanderling.sandbox.wall import identity, linux
-from sanderling.sandbox.wall.zygote import MESSAGE_BYTES_MAX, Plan
+from sanderling.sandbox.wall.identity import Uids
+from sanderling.sandbox.zygotes import launch, plan_for, receive
 
-START_DEADLINE_S = 60.0  # importing everything takes 1.5 s on a quiet machine
 SPAWN_DEADLINE_S = 15.0  # a box takes 8 ms; a loaded machine gets all the time it needs
 INODES_MAX = 100_000  # files and folders in one box
-GUEST_UID_FIRST = identity.GUEST_UID + 1
-_GUEST_UIDS = 60_000  # of the 65,536 of the range
-_FDS_MAX = 8
 
 DEFAULT_PRELOAD = (
     "numpy",
@@ -52,11 +45,6 @@ DEFAULT_PRELOAD = (
 )
 
 _ZYGOTE = "sanderling.sandbox.wall.zygote"
-_BOOTSTRAP = (
-    "import sys, importlib; _, root, module, control, *arguments = sys.argv; "
-    "sys.path.insert(0, root); main = importlib.import_module(module).main; "
-    "sys.path.remove(root); main(int(control), *arguments)"
-)
 
 
 @dataclass(frozen=True)
@@ -68,7 +56,9 @@ class ZygoteFacts:
     preload_ms: float
     landlock_abi: int
     cgroups: cgroup.Kind
-    has_uid_range: bool
+    uids: Uids
+    uids_weakness: str | None  # why boxes share the host's uid, where they do
+    uids_remedy: str | None
 
 
 class Spawner:
@@ -80,6 +70,7 @@ class Spawner:
         control: socket.socket,
         cgroups: cgroup.Cgroups,
         facts: ZygoteFacts,
+        box_uids: uids.BoxUids,
         *,
         disk_bytes: int,
         logs_bytes_max: int,
@@ -93,7 +84,10 @@ class Spawner:
         self._logs_bytes_max = logs_bytes_max
         self._handles = 6 if has_egress else 5  # what a new place gives: docs/protocol.md, §2
         self._turn = asyncio.Lock()
-        self._count = 0
+        self._uids = box_uids
+        # Hosts of one user share the range; they begin far from each other.
+        self._number = secrets.randbelow(box_uids.count or 1)
+        self._boxes: weakref.WeakValueDictionary[int, Box] = weakref.WeakValueDictionary()
 
     @classmethod
     async def start(
@@ -115,8 +109,15 @@ class Spawner:
             MachineUnfit: this machine refuses a part of the wall; says which.
         """
         environment = find_environment(env)
-        plan = plan_for(environment, preload, has_egress=has_egress)
-        process, control, facts = await launch(environment.python, _ZYGOTE, plan, name="The zygote")
+        box_uids = uids.choose()
+        try:
+            plan = plan_for(environment, preload, box_uids, has_egress=has_egress)
+            process, control, facts = await launch(environment.python, _ZYGOTE, plan, box_uids)
+        except uids.Refused as refused:
+            box_uids = uids.single(refused)
+            plan = plan_for(environment, preload, box_uids, has_egress=has_egress)
+            process, control, facts = await launch(environment.python, _ZYGOTE, plan, box_uids)
+        logs.info("zygote.ready", pid=process.pid, uids=box_uids.kind, reason=box_uids.weakness)
         cgroups = cgroup.find(cgroup.host_folder())
         return cls(
             process,
@@ -128,8 +129,11 @@ class Spawner:
                 preload_ms=facts["preload_ms"],
                 landlock_abi=facts["landlock"],
                 cgroups=cgroups.kind,
-                has_uid_range=plan.has_range,
+                uids=box_uids.kind,
+                uids_weakness=box_uids.weakness,
+                uids_remedy=box_uids.remedy,
             ),
+            box_uids,
             disk_bytes=disk_bytes,
             logs_bytes_max=logs_bytes_max,
             has_egress=has_egress,
@@ -179,21 +183,26 @@ class Spawner:
         await asyncio.to_thread(self._cgroups.close)
 
     def _next_uid(self) -> int:
-        """The uid of the next new box, as the zygote counts; 0: there is only one to give."""
-        self._count += 1
-        return GUEST_UID_FIRST + self._count % _GUEST_UIDS if self.facts.has_uid_range else 0
+        """A number that no living box has; 0 where all boxes have the zygote's uid."""
+        if self._uids.count == 0:
+            return 0
+        for _ in range(self._uids.count):
+            self._number = self._number % self._uids.count + 1
+            if self._number not in self._boxes:
+                return self._number
+        raise MachineFull(f"All {self._uids.count} uids for boxes are in use.")
 
     async def _let_in(self, _ours: Descriptors, _joining: asyncio.Future[None] | None) -> None:
         """What a forked box waits for before it builds itself: here nothing."""
 
     def _check_wall(self, pid: int, uid: int) -> None:
         """Look at the new box from outside. Raises SpawnFailed."""
-        verify.check_wall(pid, uid=identity.HOST_UID_FIRST + uid if uid else None)
+        verify.check_wall(pid, uid=self._uids.on_machine(uid))
 
     async def _fork(self, uid: int, handles: Handles | None) -> Box:
         """`handles` of a dead box to step into, or None to make a new place."""
         try:
-            ours, theirs = _descriptors(identity.HOST_UID_FIRST + uid if uid else None)
+            ours, theirs = _descriptors()
         except OSError as error:
             raise MachineFull(f"No further box can be forked now: {error}") from error
         try:
@@ -239,7 +248,7 @@ class Spawner:
             raise
         kept = made or handles
         assert kept is not None
-        return Box(
+        box = Box(
             box_name,
             pid=pid,
             pidfd=pidfd,
@@ -247,10 +256,13 @@ class Spawner:
             handles=kept,
             group=group,
             guest_uid=uid,
-            file_owner=(identity.HOST_UID_FIRST + uid,) * 2 if uid else None,
+            file_owner=self._uids.file_owner(uid),
             logs_bytes_max=self._logs_bytes_max,
             disk_bytes=self._disk_bytes,
         )
+        if uid:
+            self._boxes[uid] = box
+        return box
 
     async def _ask(self, uid: int, theirs: list[int], handles: Handles | None) -> tuple[int, int]:
         """Have the zygote fork; return the machine's number of the new process and its pidfd."""
@@ -270,7 +282,7 @@ class Spawner:
         async with self._turn:
             try:
                 socket.send_fds(self._control, [json.dumps(request).encode()], fds)
-                message, received = await _receive(self._control)
+                message, received = await receive(self._control)
             except (OSError, ConnectionError) as error:
                 raise SpawnFailed("The zygote is gone; no box can be forked.") from error
             finally:
@@ -282,109 +294,12 @@ class Spawner:
         return pidfd
 
 
-def plan_for(environment: Environment, preload: tuple[str, ...], *, has_egress: bool) -> Plan:
-    """Return what is asked of a process that forks boxes on this guest environment."""
-    return Plan(
-        visible=[str(p) for p in environment.base_prefixes],
-        path=f"{environment.path}/bin:/usr/local/bin:/usr/bin:/bin",
-        mpl_config=str(environment.mpl_config) if environment.mpl_config.is_dir() else None,
-        preload=list(preload),
-        has_range=os.geteuid() == 0,
-        uid=os.geteuid(),
-        gid=os.getegid(),
-        has_egress=has_egress,
-    )
-
-
-async def launch(
-    python: Path, module: str, plan: Plan, *arguments: str, name: str
-) -> tuple[subprocess.Popen[bytes], socket.socket, dict[str, Any]]:
-    """
-    Start the process that forks boxes, `main` of `module`, and wait until it is warm.
-
-    Return it, our end of its control socket, and the facts it states of itself.
-
-    Raises:
-        MachineUnfit: this machine refuses a part of the wall; says which.
-    """
-    if not linux.IS_SUPPORTED:
-        raise MachineUnfit(f"Boxes need an x86_64 or aarch64 machine, not {linux.MACHINE}.")
-    control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with theirs:
-        all_arguments = (json.dumps(asdict(plan)), *arguments)
-        process = _start_process(python, module, theirs.fileno(), all_arguments)
-    control.setblocking(False)
-    try:
-        async with asyncio.timeout(START_DEADLINE_S):
-            facts = await _introduce(control, process.pid, has_range=plan.has_range)
-    except (TimeoutError, MachineUnfit) as error:
-        process.kill()
-        process.wait()
-        control.close()
-        if isinstance(error, MachineUnfit):
-            raise
-        raise MachineUnfit(
-            f"{name} was not ready after {START_DEADLINE_S:.0f} s; the machine is too busy "
-            "or the guest environment is on a very slow disk."
-        ) from error
-    return process, control, facts
-
-
-def _start_process(
-    python: Path, module: str, control_fd: int, arguments: tuple[str, ...]
-) -> subprocess.Popen[bytes]:
-    package_root = str(Path(sanderling.__file__).parents[1])
-    # -I: nothing of the operator's own Python settings; stdout and stderr are the host's log.
-    command = [str(python), "-I", "-B", "-c", _BOOTSTRAP, package_root, module, str(control_fd)]
-    return subprocess.Popen(
-        [*command, *arguments],
-        pass_fds=[control_fd],
-        stdin=subprocess.DEVNULL,
-        stdout=sys.stderr,
-        env={
-            "PATH": "/usr/bin:/bin",
-            "LANG": "C.UTF-8",
-            # Read by libraries as they are loaded, which is before the zygote can set them.
-            "OPENBLAS_NUM_THREADS": "1",
-            "OMP_NUM_THREADS": "1",
-        },
-        start_new_session=True,
-    )
-
-
-async def _introduce(control: socket.socket, pid: int, *, has_range: bool) -> dict[str, Any]:
-    """Give the zygote its uids, wait until it is warm, and return the facts it states."""
-    try:
-        if has_range:
-            message, _ = await _receive(control)
-            _raise_unfit(message)
-            for name in ("uid_map", "gid_map"):
-                line = f"0 {identity.HOST_UID_FIRST} {identity.UID_COUNT}"
-                Path(f"/proc/{pid}/{name}").write_text(line)
-            control.send(b"mapped")
-        message, _ = await _receive(control)
-    except (OSError, ConnectionError) as error:
-        raise MachineUnfit(
-            f"The zygote ended before it was ready ({error}). Run `sanderling doctor`."
-        ) from error
-    _raise_unfit(message)
-    return message
-
-
-def _raise_unfit(message: dict[str, Any]) -> None:
-    if "error" in message:
-        raise MachineUnfit(
-            f"The wall cannot be built on this machine: {message['error']}. "
-            "Run `sanderling doctor` to see what is missing and how to mend it."
-        )
-
-
 async def _until_ready(control: socket.socket, expected: int) -> Handles | None:
     """Wait for a new box: `expected` handles first, if it makes its own place, then `ready`."""
     made: Handles | None = None
     try:
         while True:
-            message, fds = await _receive(control)
+            message, fds = await receive(control)
             match message.get("op"):
                 case "built" if expected and made is None and len(fds) == expected:
                     made = Handles(fds[0], fds[1:5], next(iter(fds[5:]), None))
@@ -406,20 +321,16 @@ async def _until_ready(control: socket.socket, expected: int) -> Handles | None:
         raise
 
 
-def _descriptors(owner: int | None) -> tuple[Descriptors, list[int]]:
-    """
-    Return the host's ends, and the kernel's ends in the order the zygote expects.
-
-    owner: the box's uid on this machine if it is not our own: the pipes are given to it, so that
-        programs which open /dev/stdout by name may.
-    """
+def _descriptors() -> tuple[Descriptors, list[int]]:
+    """Return the host's ends, and the kernel's ends in the order the zygote expects."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     out_read, out_write = os.pipe2(os.O_CLOEXEC)
     err_read, err_write = os.pipe2(os.O_CLOEXEC)
     for fd in (out_read, err_read):
         os.set_blocking(fd, False)
-        if owner is not None:
-            os.fchown(fd, owner, owner)
+        # Whoever has a descriptor may open it again by name, as programs do with /dev/stdout; the
+        # box's user is not the one who made the pipe.
+        os.fchmod(fd, 0o666)
     ours.setblocking(False)
     # Opened anew, not duplicated: O_NONBLOCK belongs to what was opened, and the kernel, which may
     # take it away from its own, must not be able to make the host wait.
@@ -442,54 +353,9 @@ def _duplicates(fds: list[int]) -> list[int]:
     return made
 
 
-async def _receive(control: socket.socket) -> tuple[dict[str, Any], list[int]]:
-    """
-    Wait for one message with its descriptors.
-
-    Raises:
-        ConnectionError: the other end is closed.
-        ValueError: it is not a JSON object.
-    """
-    loop = asyncio.get_running_loop()
-    ancillary_bytes = socket.CMSG_SPACE(_FDS_MAX * array.array("i").itemsize)
-    while True:
-        try:
-            data, ancillary, _, _ = control.recvmsg(
-                MESSAGE_BYTES_MAX, ancillary_bytes, socket.MSG_CMSG_CLOEXEC
-            )
-            break
-        except BlockingIOError:
-            readable = loop.create_future()
-            loop.add_reader(control.fileno(), _set_once, readable)
-            try:
-                await readable
-            finally:
-                loop.remove_reader(control.fileno())
-    fds = array.array("i")
-    for level, kind, raw in ancillary:
-        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-            fds.frombytes(raw[: len(raw) - len(raw) % fds.itemsize])
-    if not data:
-        raise ConnectionError("its socket closed")
-    try:
-        message = json.loads(data)
-        if not isinstance(message, dict):
-            raise ValueError("not an object")  # noqa: TRY004 - the message is wrong, not a type
-    except ValueError:
-        for fd in fds:
-            os.close(fd)
-        raise
-    return message, list(fds)
-
-
 def _discard(exchange: asyncio.Future[int]) -> None:
     if not exchange.cancelled() and exchange.exception() is None:
         os.close(exchange.result())
-
-
-def _set_once(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)
 
 
 def _pid_of(pidfd: int) -> int:

@@ -1,18 +1,21 @@
 """
 Who the code in a box is: uid 1000 without a single capability, and outside the box nobody.
 
-Two ways in, chosen by who runs the host. As root, each box gets a uid of its own out of a range
-that belongs to nobody (`HOST_UID_FIRST`), so that even a process that broke out would own nothing
-on the machine. As a plain user there is only that user's uid to give: the namespaces, the filter
-and Landlock hold alone. A box's uid is never the machine's uid 0: some files of /proc are guarded
-by nothing but that number.
+Each box gets a uid of its own, so that even a process that broke out would own nothing on the
+machine: as root from a range that belongs to nobody (`HOST_UID_FIRST`), as a plain user from that
+user's subordinate range. A plain user without one has only their own uid to give: the namespaces,
+the filter and Landlock hold alone. A box's uid is never the machine's uid 0: some files of /proc
+are guarded by nothing but that number. `sandbox/uids.py` chooses between the three.
 """
 
 from __future__ import annotations
 
 import os
+from typing import Literal
 
 from sanderling.sandbox.wall import linux
+
+Uids = Literal["range", "subuid", "single"]
 
 GUEST_UID = 1000
 UID_COUNT = 65536
@@ -20,12 +23,12 @@ UID_COUNT = 65536
 HOST_UID_FIRST = 1_900_000_000
 
 
-def enter_single_user_namespace(uid: int, gid: int) -> None:
-    """Become root of a new user namespace that holds only `uid` and `gid`: a plain user's way."""
+def enter_single_user_namespace(uid: int, gid: int, *, seen_as: int = 0) -> None:
+    """Enter a new user namespace that holds only our own `uid` and `gid`, there `seen_as`."""
     linux.unshare(linux.CLONE_NEWUSER)
     _write("/proc/self/setgroups", "deny")
-    _write("/proc/self/uid_map", f"0 {uid} 1")
-    _write("/proc/self/gid_map", f"0 {gid} 1")
+    _write("/proc/self/uid_map", f"{seen_as} {uid} 1")
+    _write("/proc/self/gid_map", f"{seen_as} {gid} 1")
 
 
 def become_guest(uid: int, *, has_range: bool) -> None:

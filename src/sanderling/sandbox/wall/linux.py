@@ -43,6 +43,7 @@ MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = 0x20, 0x1000, 0x4000, 0x40000
 MNT_DETACH = 2
 # mount_setattr(2), fsmount(2)
 MOUNT_ATTR_RDONLY, MOUNT_ATTR_NOSUID, MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC = 1, 2, 4, 8
+MOUNT_ATTR_IDMAP = 0x00100000
 # open_tree(2), move_mount(2)
 AT_FDCWD = -100
 AT_EMPTY_PATH = 0x1000
@@ -155,6 +156,12 @@ def set_mount_attributes(fd: int, attributes: int, propagation: int = 0) -> None
     """Add MOUNT_ATTR_* to a mount and all below it; `propagation` is 0 or MS_PRIVATE."""
     value = struct.pack("QQQQ", attributes, 0, propagation, 0)
     call("mount_setattr", fd, b"", AT_EMPTY_PATH | AT_RECURSIVE, value, len(value))
+
+
+def map_ids(fd: int, user_namespace_fd: int) -> None:
+    """Show the owners of files on this detached mount as the user namespace numbers them."""
+    value = struct.pack("QQQQ", MOUNT_ATTR_IDMAP, 0, 0, user_namespace_fd)
+    call("mount_setattr", fd, b"", AT_EMPTY_PATH, value, len(value))
 
 
 def attach_mount(fd: int, target: str) -> None:

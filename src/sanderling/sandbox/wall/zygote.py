@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import array
 import atexit
+import errno
 import fcntl
 import json
 import os
@@ -25,17 +26,28 @@ import socket
 import struct
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from sanderling.kernel import main as kernel_main
 from sanderling.kernel import preload
-from sanderling.sandbox.wall import egress, identity, landlock, linux, mounts, rlimits, seccomp
+from sanderling.sandbox.wall import (
+    egress,
+    identity,
+    landlock,
+    linux,
+    mounts,
+    rlimits,
+    seccomp,
+    views,
+)
 
 MESSAGE_BYTES_MAX = 65536
 _FDS_MAX = 16
+_KERNEL_FDS = 5
 _FIRST_SPARE_FD = 200
+_TRIAL = linux.MOUNT_ATTR_NOSUID | linux.MOUNT_ATTR_NODEV | linux.MOUNT_ATTR_NOEXEC
 _SIOCSIFFLAGS, _IFF_UP_RUNNING = 0x8914, 0x41
 _BOX_NAMESPACES = (
     ("mnt", linux.CLONE_NEWNS),
@@ -53,7 +65,7 @@ class Plan:
     path: str  # PATH inside
     mpl_config: str | None
     preload: list[str]
-    has_range: bool  # True: the host is root and writes a uid range; False: one uid
+    uids: identity.Uids  # range and subuid: the host maps them; single: the zygote does
     uid: int
     gid: int
     has_egress: bool = False  # every box makes the listener of `egress.py`
@@ -71,13 +83,16 @@ def main(control_fd: int, plan_json: str) -> NoReturn:
         os._exit(1)
     become_init(control)
     try:
+        if plan.uids != "single":
+            _try_reading(plan)
+        mapper = _try_view(control) if plan.uids == "subuid" else None
         facts = _warm_up(plan, covered)
     except Exception as error:  # noqa: BLE001 - the process boundary: the host must learn why
         tell(control, {"error": f"{type(error).__name__}: {error}", "errno": None})
         os._exit(1)
     tell(control, facts)
     wall = _Wall(plan, covered, seccomp.Filter(), landlock.abi())
-    serve_requests(control, wall.enter_box)
+    serve_requests(control, wall.enter_box, mapper)
 
 
 def enter_namespaces(plan: Plan, control: socket.socket) -> dict[str, str]:
@@ -86,15 +101,12 @@ def enter_namespaces(plan: Plan, control: socket.socket) -> dict[str, str]:
 
     Return the visible folders that boxes have to uncover (`mounts.build_root`). Raises OSError.
     """
-    if plan.has_range:
+    if plan.uids == "range":
         # As root: build the root file system with root's eyes (the environment may lie below a
         # private folder), then give root up for a namespace in which it is nobody outside.
         linux.unshare(linux.CLONE_NEWNS)
         covered = mounts.build_root(plan.visible)
-        linux.unshare(linux.CLONE_NEWUSER)
-        tell(control, {"op": "map"})
-        if control.recv(16) != b"mapped":
-            os._exit(1)
+        _enter_mapped_namespace(control)
         os.setgroups([])
         os.setresgid(0, 0, 0)
         os.setresuid(0, 0, 0)
@@ -102,11 +114,57 @@ def enter_namespaces(plan: Plan, control: socket.socket) -> dict[str, str]:
         linux.prctl(linux.PR_SET_DUMPABLE, 1)
         linux.unshare(linux.CLONE_NEWNS)
     else:
-        identity.enter_single_user_namespace(plan.uid, plan.gid)
+        if plan.uids == "subuid":
+            _enter_mapped_namespace(control)
+        else:
+            identity.enter_single_user_namespace(plan.uid, plan.gid)
         linux.unshare(linux.CLONE_NEWNS)
         covered = mounts.build_root(plan.visible)
     linux.unshare(linux.CLONE_NEWNET | linux.CLONE_NEWIPC | linux.CLONE_NEWUTS | linux.CLONE_NEWPID)
     return covered
+
+
+def _enter_mapped_namespace(control: socket.socket) -> None:
+    """Enter a user namespace whose uids the host writes."""
+    linux.unshare(linux.CLONE_NEWUSER)
+    _ask(control, {"op": "map"}, answer=b"mapped")
+
+
+def _try_reading(plan: Plan) -> None:
+    """Raise OSError where a box, whose user owns nothing here, could not read its own Python."""
+    folders = [*plan.visible, *(path for path in sys.path if os.path.isdir(path))]
+    child = os.fork()
+    if child == 0:
+        number = 0
+        try:
+            os.setgroups([])
+            os.setresgid(1, 1, 1)
+            os.setresuid(1, 1, 1)
+            for folder in folders:
+                os.listdir(folder)
+        except OSError as error:
+            number = error.errno or errno.EIO
+        finally:
+            os._exit(number)
+    number = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if number != 0:
+        why = os.strerror(abs(number))
+        raise OSError(number, f"a box could not read the guest environment ({why}); chmod -R a+rX")
+
+
+def _try_view(control: socket.socket) -> views.Mapper:
+    """Make a file system that belongs to a box, and let the host try the view of it."""
+    mapper = views.Mapper(control)
+    namespace = mapper.namespace(1)
+    tmpfs = linux.new_tmpfs({"size": "64k", "uid": "1", "gid": "1", "mode": "700"}, _TRIAL)
+    linux.attach_mount(tmpfs, "/run")
+    os.close(tmpfs)
+    view = views.view("/run", namespace)
+    linux.umount("/run")
+    _ask(control, {"op": "try"}, answer=b"good", fds=[view])
+    os.close(view)
+    os.close(namespace)
+    return mapper
 
 
 def become_init(control: socket.socket) -> None:
@@ -151,13 +209,15 @@ def _warm_up(plan: Plan, covered: dict[str, str]) -> dict[str, Any]:
 
 
 def serve_requests(
-    control: socket.socket, enter_box: Callable[[dict[str, Any], list[int]], NoReturn]
+    control: socket.socket,
+    enter_box: Callable[[dict[str, Any], list[int]], NoReturn],
+    mapper: views.Mapper | None = None,
 ) -> NoReturn:
     """
     Fork a child for every request until the control socket closes.
 
     enter_box: called in the child, pid 1 of a new pid namespace, with the request and its
-        descriptors.
+        descriptors; for a new place where there is a `mapper`, also a user namespace of its.
     """
     own_pids = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
     signal.signal(signal.SIGCHLD, _reap)
@@ -167,18 +227,21 @@ def serve_requests(
         if not message:
             os._exit(0)
         fds = _descriptors(ancillary)
+        request = json.loads(message)
         # The next child is to be pid 1 of a namespace of its own: back to ours, then a new one.
         linux.setns(own_pids, linux.CLONE_NEWPID)
         linux.unshare(linux.CLONE_NEWPID)
         # No reaping between fork and pidfd_open: the number must still be this child's.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
         try:
+            if mapper is not None and len(fds) == _KERNEL_FDS:
+                fds.append(mapper.namespace(request["uid"]))
             pid = os.fork()
         except OSError as error:
             tell(control, {"error": str(error), "errno": error.errno})
         else:
             if pid == 0:
-                enter_box(json.loads(message), fds)
+                enter_box(request, fds)
             pidfd = os.pidfd_open(pid)
             socket.send_fds(control, [b'{"op": "forked"}\n'], [pidfd])
             os.close(pidfd)
@@ -193,7 +256,7 @@ class _Wall:
     def __init__(
         self, plan: Plan, covered: dict[str, str], calls: seccomp.Filter, landlock_abi: int
     ) -> None:
-        self._has_range = plan.has_range
+        self._has_own_uids = plan.uids != "single"
         self._has_egress = plan.has_egress
         self._covered = covered
         self._calls = calls
@@ -205,13 +268,13 @@ class _Wall:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
             os.setsid()
-            namespace_fds = arrange_descriptors(fds)
+            more_fds = arrange_descriptors(fds)
             host = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, fileno=os.dup(3))
             try:
-                if namespace_fds:
-                    self._rejoin(namespace_fds)
+                if len(more_fds) == len(_BOX_NAMESPACES):
+                    self._rejoin(more_fds)
                 else:
-                    self._make_place(request, host)
+                    self._make_place(request, host, more_fds)
                 self._lock(request["uid"])
             except Exception as error:  # noqa: BLE001 - the box boundary: as above
                 message = f"{type(error).__name__}: {error}"
@@ -222,8 +285,14 @@ class _Wall:
         finally:
             os._exit(1)
 
-    def _make_place(self, request: dict[str, Any], host: socket.socket) -> None:
-        """Namespaces, network and file systems of a new box; its handles go to the host."""
+    def _make_place(
+        self, request: dict[str, Any], host: socket.socket, view_fds: list[int]
+    ) -> None:
+        """
+        Namespaces, network and file systems of a new box; its handles go to the host.
+
+        view_fds: the user namespace through which the host sees /mnt/data, where it needs one.
+        """
         linux.unshare(linux.CLONE_NEWNET)
         _raise_loopback()
         linux.unshare(
@@ -237,7 +306,11 @@ class _Wall:
         )
         mounts.mount_proc()
         linux.set_hostname("sandbox")
-        handles = [os.open("/mnt/data", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)]
+        if view_fds:
+            handles = [views.view("/mnt/data", view_fds[0])]
+            os.close(view_fds[0])
+        else:
+            handles = [os.open("/mnt/data", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)]
         handles += [
             os.open(f"/proc/self/ns/{name}", os.O_RDONLY | os.O_CLOEXEC)
             for name, _ in _BOX_NAMESPACES
@@ -263,7 +336,7 @@ class _Wall:
         with open("/proc/self/oom_score_adj", "w") as file:
             file.write("500")  # before anything of the machine's own
         rlimits.apply()
-        identity.become_guest(uid, has_range=self._has_range)
+        identity.become_guest(uid, has_range=self._has_own_uids)
         identity.give_up_power()
         os.umask(0o022)
         os.chdir("/mnt/data")
@@ -314,6 +387,15 @@ def _reap(*_: object) -> None:
                 return
         except ChildProcessError:
             return
+
+
+def _ask(
+    control: socket.socket, message: dict[str, Any], *, answer: bytes, fds: Sequence[int] = ()
+) -> None:
+    """Ask the host for something; without this very answer there is nothing to go on with."""
+    socket.send_fds(control, [json.dumps(message).encode() + b"\n"], fds)
+    if control.recv(16) != answer:
+        os._exit(1)
 
 
 def tell(control: socket.socket, message: dict[str, Any]) -> None:

@@ -1,0 +1,191 @@
+"""
+Starts the process that forks boxes: its plan, its uids, the trial of both, its first words.
+
+Where the uids a plain user would like to give are refused, nothing has been imported yet, so that
+a second attempt with a single uid costs little (`uids.py`).
+"""
+
+from __future__ import annotations
+
+import array
+import asyncio
+import json
+import os
+import socket
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import sanderling
+from sanderling.environments.environment import Environment
+from sanderling.errors import MachineUnfit
+from sanderling.sandbox import uids
+from sanderling.sandbox.wall import linux
+from sanderling.sandbox.wall.zygote import MESSAGE_BYTES_MAX, Plan
+
+START_DEADLINE_S = 60.0  # importing everything takes 1.5 s on a quiet machine
+_FDS_MAX = 8
+
+_BOOTSTRAP = (
+    "import sys, importlib; _, root, module, control, *arguments = sys.argv; "
+    "sys.path.insert(0, root); main = importlib.import_module(module).main; "
+    "sys.path.remove(root); main(int(control), *arguments)"
+)
+
+
+def plan_for(
+    environment: Environment, preload: tuple[str, ...], box_uids: uids.BoxUids, *, has_egress: bool
+) -> Plan:
+    """Return what is asked of a process that forks boxes on this guest environment."""
+    return Plan(
+        visible=[str(p) for p in environment.base_prefixes],
+        path=f"{environment.path}/bin:/usr/local/bin:/usr/bin:/bin",
+        mpl_config=str(environment.mpl_config) if environment.mpl_config.is_dir() else None,
+        preload=list(preload),
+        uids=box_uids.kind,
+        uid=os.geteuid(),
+        gid=os.getegid(),
+        has_egress=has_egress,
+    )
+
+
+async def launch(
+    python: Path,
+    module: str,
+    plan: Plan,
+    box_uids: uids.BoxUids,
+    *arguments: str,
+    name: str = "The zygote",
+) -> tuple[subprocess.Popen[bytes], socket.socket, dict[str, Any]]:
+    """
+    Start the process that forks boxes, `main` of `module`, and wait until it is warm.
+
+    Return it, our end of its control socket, and the facts it states of itself.
+
+    Raises:
+        uids.Refused: with other uids it may work.
+        MachineUnfit: this machine refuses a part of the wall; says which.
+    """
+    if not linux.IS_SUPPORTED:
+        raise MachineUnfit(f"Boxes need an x86_64 or aarch64 machine, not {linux.MACHINE}.")
+    control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with theirs:
+        all_arguments = (json.dumps(asdict(plan)), *arguments)
+        process = _start_process(python, module, theirs.fileno(), all_arguments)
+    control.setblocking(False)
+    try:
+        async with asyncio.timeout(START_DEADLINE_S):
+            return process, control, await _introduce(control, process.pid, box_uids)
+    except BaseException as error:
+        process.kill()
+        process.wait()
+        control.close()
+        if not isinstance(error, TimeoutError):
+            raise
+        raise MachineUnfit(
+            f"{name} was not ready after {START_DEADLINE_S:.0f} s; the machine is too busy "
+            "or the guest environment is on a very slow disk."
+        ) from error
+
+
+def _start_process(
+    python: Path, module: str, control_fd: int, arguments: tuple[str, ...]
+) -> subprocess.Popen[bytes]:
+    package_root = str(Path(sanderling.__file__).parents[1])
+    # -I: nothing of the operator's own Python settings; stdout and stderr are the host's log.
+    command = [str(python), "-I", "-B", "-c", _BOOTSTRAP, package_root, module, str(control_fd)]
+    return subprocess.Popen(
+        [*command, *arguments],
+        pass_fds=[control_fd],
+        stdin=subprocess.DEVNULL,
+        stdout=sys.stderr,
+        env={
+            "PATH": "/usr/bin:/bin",
+            "LANG": "C.UTF-8",
+            # Read by libraries as they are loaded, which is before the zygote can set them.
+            "OPENBLAS_NUM_THREADS": "1",
+            "OMP_NUM_THREADS": "1",
+        },
+        start_new_session=True,
+    )
+
+
+async def _introduce(control: socket.socket, pid: int, box_uids: uids.BoxUids) -> dict[str, Any]:
+    """Give the zygote its uids, wait until it is warm, and return the facts it states."""
+    try:
+        if box_uids.kind != "single":
+            message, _ = await receive(control)
+            _raise_unfit(message)
+            await asyncio.to_thread(uids.write_maps, box_uids, pid)
+            control.send(b"mapped")
+        if box_uids.kind == "subuid":
+            message, fds = await receive(control)
+            if message.get("op") != "try" or len(fds) != 1:
+                raise uids.Refused(str(message.get("error", "the files of a box cannot be shown")))
+            try:
+                uids.try_view(fds[0])
+            finally:
+                os.close(fds[0])
+            control.send(b"good")
+        message, _ = await receive(control)
+    except (OSError, ConnectionError) as error:
+        raise MachineUnfit(
+            f"The zygote ended before it was ready ({error}). Run `sanderling doctor`."
+        ) from error
+    _raise_unfit(message)
+    return message
+
+
+def _raise_unfit(message: dict[str, Any]) -> None:
+    if "error" in message:
+        raise MachineUnfit(
+            f"The wall cannot be built on this machine: {message['error']}. "
+            "Run `sanderling doctor` to see what is missing and how to mend it."
+        )
+
+
+async def receive(control: socket.socket) -> tuple[dict[str, Any], list[int]]:
+    """
+    Wait for one message with its descriptors.
+
+    Raises:
+        ConnectionError: the other end is closed.
+        ValueError: it is not a JSON object.
+    """
+    loop = asyncio.get_running_loop()
+    ancillary_bytes = socket.CMSG_SPACE(_FDS_MAX * array.array("i").itemsize)
+    while True:
+        try:
+            data, ancillary, _, _ = control.recvmsg(
+                MESSAGE_BYTES_MAX, ancillary_bytes, socket.MSG_CMSG_CLOEXEC
+            )
+            break
+        except BlockingIOError:
+            readable = loop.create_future()
+            loop.add_reader(control.fileno(), _set_once, readable)
+            try:
+                await readable
+            finally:
+                loop.remove_reader(control.fileno())
+    fds = array.array("i")
+    for level, kind, raw in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            fds.frombytes(raw[: len(raw) - len(raw) % fds.itemsize])
+    if not data:
+        raise ConnectionError("its socket closed")
+    try:
+        message = json.loads(data)
+        if not isinstance(message, dict):
+            raise ValueError("not an object")  # noqa: TRY004 - the message is wrong, not a type
+    except ValueError:
+        for fd in fds:
+            os.close(fd)
+        raise
+    return message, list(fds)
+
+
+def _set_once(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
