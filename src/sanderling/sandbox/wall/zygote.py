@@ -84,7 +84,7 @@ def main(control_fd: int, plan_json: str) -> NoReturn:
     become_init(control)
     try:
         if plan.uids != "single":
-            _try_reading(plan)
+            _try_reading([covered.get(path, path) for path in plan.visible])
         mapper = _try_view(control) if plan.uids == "subuid" else None
         facts = _warm_up(plan, covered)
     except Exception as error:  # noqa: BLE001 - the process boundary: the host must learn why
@@ -130,9 +130,9 @@ def _enter_mapped_namespace(control: socket.socket) -> None:
     _ask(control, {"op": "map"}, answer=b"mapped")
 
 
-def _try_reading(plan: Plan) -> None:
+def _try_reading(folders: list[str]) -> None:
     """Raise OSError where a box, whose user owns nothing here, could not read its own Python."""
-    folders = [*plan.visible, *(path for path in sys.path if os.path.isdir(path))]
+    folders = [*folders, *(path for path in sys.path if os.path.isdir(path))]
     child = os.fork()
     if child == 0:
         number = 0
@@ -148,8 +148,7 @@ def _try_reading(plan: Plan) -> None:
             os._exit(number)
     number = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     if number != 0:
-        why = os.strerror(abs(number))
-        raise OSError(number, f"a box could not read the guest environment ({why}); chmod -R a+rX")
+        raise OSError(number, "only you may read the guest environment; chmod -R a+rX mends that")
 
 
 def _try_view(control: socket.socket) -> views.Mapper:
