@@ -112,6 +112,8 @@ async def _open_host(settings: Settings) -> AsyncIterator[HostClient]:
         data=settings.data,
         pool_size=settings.pool_size,
         boxes_max=settings.boxes_max,
+        boxes_per_tenant_max=settings.boxes_per_organization_max,
+        executions_max=settings.executions_max,
         disk_bytes=settings.box_disk_bytes,
         logs_bytes_max=settings.logs_bytes_max,
         min_isolation=settings.min_isolation,

@@ -178,6 +178,21 @@ class Settings:
     boxes_max: int = _setting(
         1000, "Most boxes alive at once.", "About 4 MiB each when idle.", kind="int", least=1
     )
+    boxes_per_organization_max: int = _setting(
+        500,
+        "Most boxes one organization has alive at once; beyond it gets 429.",
+        "Half of all, so that there is always room for others.",
+        kind="int",
+        least=1,
+    )
+    executions_max: int = _setting(
+        64,
+        "Most cells running at once; others wait, organizations in turn.",
+        "Cells that mostly wait may be many; many that compute would only get in each other's way. "
+        "An organization that runs nothing never waits.",
+        kind="int",
+        least=1,
+    )
     min_isolation: str = _setting(
         "zygote",
         "Weakest isolation level the server may run code with.",

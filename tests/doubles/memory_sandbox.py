@@ -114,7 +114,7 @@ class MemorySandbox:
             cgroups="none",
         )
 
-    async def create(self, container_id: str, limits: BoxLimits) -> bool:
+    async def create(self, container_id: str, limits: BoxLimits, *, tenant: str = "") -> bool:
         self._note("create", container_id)
         if container_id in self._boxes:
             return False
@@ -177,6 +177,15 @@ class MemorySandbox:
             return False
         place.unlink()
         return True
+
+    async def containers(self) -> list[str]:
+        self._note("containers")
+        return list(self._boxes)
+
+    async def list_files(self, container_id: str) -> list[ChangedFile]:
+        self._note("list_files", container_id)
+        files = self._box(container_id).files()
+        return [ChangedFile(path, size) for path, (_, size) in files.items()]
 
     async def close(self, container_id: str) -> bool:
         self._note("close", container_id)

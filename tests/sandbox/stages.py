@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +38,14 @@ class Stage:
 
 
 @contextlib.asynccontextmanager
-async def staged(tmp_path: Path, kind: str, *, boxes_max: int = 5) -> AsyncIterator[Stage]:
+async def staged(
+    tmp_path: Path,
+    kind: str,
+    *,
+    memory_left: Callable[[], int] = lambda: 1 << 30,
+    **changed: Any,
+) -> AsyncIterator[Stage]:
+    """`changed`: fields of HostOptions."""
     makers: list[PlainSpawner] = []
 
     async def start(options: HostOptions) -> PlainSpawner:
@@ -45,9 +53,10 @@ async def staged(tmp_path: Path, kind: str, *, boxes_max: int = 5) -> AsyncItera
         return makers[-1]
 
     options = HostOptions(
-        env="/nowhere", disk_bytes=1 << 20, logs_bytes_max=1 << 20, pool_size=1, boxes_max=boxes_max
+        env="/nowhere", disk_bytes=1 << 20, logs_bytes_max=1 << 20, pool_size=1, boxes_max=5
     )
-    local = LocalSandbox(options, start)
+    options = dataclasses.replace(options, **changed)
+    local = LocalSandbox(options, start, memory_left=memory_left)
     server = CallServer(local, {"package": "test", "options": {}})
     path = tmp_path / "host.sock"
     async with asyncio.timeout(120):

@@ -95,7 +95,9 @@ class Boxes:
             # Under the lock, because `close` takes it too: no box is made after the last one went.
             refuse_unless_running(container.id, await self._store.containers.find(container.id))
             limits = BoxLimits(memory_bytes=MEMORY_TIER_BYTES[container.memory_limit])
-            is_new = await self._sandbox.create(container.id, limits)
+            is_new = await self._sandbox.create(
+                container.id, limits, tenant=container.organization_id
+            )
             # A container older than this process may have run code under the one before it.
             if is_new and (live.has_run or container.created_at < self._started_at):
                 live.notices = [VARIABLES_GONE]

@@ -118,12 +118,16 @@ class Sandbox(Protocol):
         """Raises HostUnavailable."""
         ...
 
-    async def create(self, container_id: str, limits: BoxLimits) -> bool:
+    async def create(self, container_id: str, limits: BoxLimits, *, tenant: str = "") -> bool:
         """
         Make sure a box stands for `container_id`; idempotent. Return True if it is a new one
         (then /mnt/data is empty and the caller mounts its files), False if it was there.
 
-        Raises: SpawnFailed, MachineFull, MachineUnfit, HostUnavailable.
+        tenant: who has it, an organization id. When there is not enough for all, tenants are
+            served in turn, and none gets more boxes than its share.
+
+        Raises: RateLimited (the tenant has its share), MachineFull, SpawnFailed, MachineUnfit,
+        HostUnavailable.
         """
         ...
 
@@ -136,7 +140,8 @@ class Sandbox(Protocol):
         Idempotent by `execution_id`: asked again, it replays from the journal and then follows.
         Executions of one container queue in order. Closing the iterator does not stop the cell.
 
-        Raises: NotFound (no box), HostUnavailable, ProtocolBroken.
+        Raises: NotFound (no box), RateLimited (too many wait), MachineFull (it waited too long
+        for its turn; nothing was run), HostUnavailable, ProtocolBroken.
         """
         ...
 
@@ -162,6 +167,18 @@ class Sandbox(Protocol):
 
     async def delete_file(self, container_id: str, path: str) -> bool:
         """Remove a file; False if it was not there."""
+        ...
+
+    async def containers(self) -> list[str]:
+        """Return the ids of the containers that have a box, also one still being made."""
+        ...
+
+    async def list_files(self, container_id: str) -> list[ChangedFile]:
+        """
+        Return the regular files below /mnt/data that `execute` would name, as they are now.
+
+        Raises: NotFound (no box).
+        """
         ...
 
     async def close(self, container_id: str) -> bool:

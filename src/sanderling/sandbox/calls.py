@@ -59,6 +59,8 @@ class CallServer:
             "write_file": self._write_file,
             "read_file": self._read_file,
             "delete_file": self._delete_file,
+            "list_files": self._list_files,
+            "containers": self._containers,
             "close": self._close,
             "shutdown": self._shutdown,
         }
@@ -146,7 +148,9 @@ class CallServer:
 
     async def _create(self, call: Message, _: object, writer: asyncio.StreamWriter) -> None:
         limits = BoxLimits(call.integer("memory_bytes"), call.optional_number("cpu_count"))
-        is_new = await self._sandbox.create(call.text("container_id"), limits)
+        is_new = await self._sandbox.create(
+            call.text("container_id"), limits, tenant=call.optional_text("tenant") or ""
+        )
         await wire.send(writer, {"is_new": is_new})
 
     async def _execute(
@@ -201,6 +205,13 @@ class CallServer:
     async def _delete_file(self, call: Message, _: object, writer: asyncio.StreamWriter) -> None:
         was_there = await self._sandbox.delete_file(call.text("container_id"), call.text("path"))
         await wire.send(writer, {"was_there": was_there})
+
+    async def _list_files(self, call: Message, _: object, writer: asyncio.StreamWriter) -> None:
+        files = await self._sandbox.list_files(call.text("container_id"))
+        await wire.send(writer, {}, wire.files_body(files))
+
+    async def _containers(self, _call: Message, _: object, writer: asyncio.StreamWriter) -> None:
+        await wire.send(writer, {}, wire.ids_body(await self._sandbox.containers()))
 
     async def _close(self, call: Message, _: object, writer: asyncio.StreamWriter) -> None:
         was_there = await self._sandbox.close(call.text("container_id"))

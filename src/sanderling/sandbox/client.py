@@ -15,7 +15,7 @@ from typing import Any
 
 from sanderling.errors import HostUnavailable, InvalidRequest, ProtocolBroken
 from sanderling.sandbox import wire
-from sanderling.sandbox.base import BoxLimits, Ended, Happening, HostStatus
+from sanderling.sandbox.base import BoxLimits, ChangedFile, Ended, Happening, HostStatus
 from sanderling.sandbox.wire import Message
 
 # Answers that take no user code to give. A box takes milliseconds; a zygote that died, seconds.
@@ -48,8 +48,8 @@ class HostClient:
         except TypeError as error:
             raise ProtocolBroken("The sandbox host's status is not understood.") from error
 
-    async def create(self, container_id: str, limits: BoxLimits) -> bool:
-        call: dict[str, Any] = {"op": "create", "container_id": container_id}
+    async def create(self, container_id: str, limits: BoxLimits, *, tenant: str = "") -> bool:
+        call: dict[str, Any] = {"op": "create", "container_id": container_id, "tenant": tenant}
         call |= {"memory_bytes": limits.memory_bytes, "cpu_count": limits.cpu_count}
         return (await self._ask(call)).flag("is_new")
 
@@ -112,6 +112,14 @@ class HostClient:
         call = {"op": "delete_file", "container_id": container_id, "path": path}
         return (await self._ask(call)).flag("was_there")
 
+    async def list_files(self, container_id: str) -> list[ChangedFile]:
+        call = {"op": "list_files", "container_id": container_id}
+        return wire.files_of(await self._ask(call, body_bytes_max=wire.HAPPENING_BYTES_MAX))
+
+    async def containers(self) -> list[str]:
+        call = {"op": "containers"}
+        return wire.ids_of(await self._ask(call, body_bytes_max=wire.HAPPENING_BYTES_MAX))
+
     async def close(self, container_id: str) -> bool:
         return (await self._ask({"op": "close", "container_id": container_id})).flag("was_there")
 
@@ -121,11 +129,17 @@ class HostClient:
 
     # ---- connections ---------------------------------------------------------------------------
 
-    async def _ask(self, call: dict[str, Any], *, deadline_s: float = ANSWER_DEADLINE_S) -> Message:
+    async def _ask(
+        self,
+        call: dict[str, Any],
+        *,
+        deadline_s: float = ANSWER_DEADLINE_S,
+        body_bytes_max: int = wire.BODY_BYTES_MAX,
+    ) -> Message:
         """Make a call that has one answer."""
         try:
             async with asyncio.timeout(deadline_s), self._connection(call) as (reader, _):
-                return _checked(await wire.receive(reader))
+                return _checked(await wire.receive(reader, body_bytes_max=body_bytes_max))
         except TimeoutError as error:
             raise HostUnavailable(
                 f"The sandbox host did not answer within {deadline_s:g} s."

@@ -19,6 +19,7 @@ from typing import ParamSpec, TypeVar
 
 from sanderling.errors import NotFound
 from sanderling.sandbox import box_files
+from sanderling.sandbox.base import ChangedFile
 from sanderling.sandbox.box_files import Difference, PartFile, Snapshot
 
 CHUNK_BYTES = 1 << 20
@@ -96,6 +97,13 @@ class DataFolder:
                     after = Snapshot({**self._seen.files, **after.files})
                 self._seen = after
                 return found
+
+    async def present(self) -> list[ChangedFile]:
+        """Return the regular files as they are now; as many as an execution names at most."""
+        with self._in_use():
+            async with self._order:
+                found = await _in_thread(box_files.walk, self._fd)
+        return list(box_files.difference(Snapshot(), found).changed)
 
     async def settle(self) -> None:
         """

@@ -13,7 +13,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable
 from typing import assert_never
 
-from sanderling.errors import Conflict
+from sanderling.errors import Conflict, SanderlingError
 from sanderling.sandbox.base import Ended, Error, Happening, Image, Logs, Result
 
 EXECUTIONS_MAX = 64  # per container; a run asks again within seconds, not after 64 more cells
@@ -25,7 +25,7 @@ _MERGED_CHARS_MAX = 32 << 10
 
 
 class Journal:
-    """The happenings of one execution, in order. Ends with an Ended."""
+    """The happenings of one execution, in order. Ends with an Ended, or with why it never ran."""
 
     def __init__(self, on_deserted: Callable[[], None] | None = None) -> None:
         """on_deserted: called each time the last follower leaves before the end."""
@@ -34,10 +34,13 @@ class Journal:
         self._on_deserted = on_deserted
         self._happenings: list[Happening] = []
         self._taken = 0  # how many of them somebody has seen; those never change again
+        self._failure: SanderlingError | None = None
         self._waiting: set[asyncio.Future[None]] = set()
 
     @property
     def is_over(self) -> bool:
+        if self._failure is not None:
+            return True
         return bool(self._happenings) and isinstance(self._happenings[-1], Ended)
 
     def append(self, happening: Happening) -> None:
@@ -50,13 +53,27 @@ class Journal:
         else:
             self.bytes += size_of(happening)
             self._happenings.append(happening)
+        self._wake()
+
+    def fail(self, error: SanderlingError) -> None:
+        """Say that it was not run, and why; everyone who follows gets the error."""
+        assert not self.is_over
+        self._failure = error
+        self._wake()
+
+    def _wake(self) -> None:
         waiting, self._waiting = self._waiting, set()
         for future in waiting:
             if not future.done():
                 future.set_result(None)
 
     async def follow(self, after: int = -1) -> AsyncGenerator[tuple[int, Happening], None]:
-        """Yield (sequence, happening) for all after sequence `after`, until the Ended."""
+        """
+        Yield (sequence, happening) for all after sequence `after`, until the Ended.
+
+        Raises:
+            SanderlingError: the execution was not run, and will not be.
+        """
         position = max(0, after + 1)
         self.followers += 1
         try:
@@ -66,6 +83,8 @@ class Journal:
                     self._taken = max(self._taken, position + 1)
                     yield position, happening
                     position += 1
+                if self._failure is not None:
+                    raise self._failure
                 if self.is_over:
                     return
                 await self._news()

@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from sanderling.errors import SandboxError
+from sanderling.errors import MachineFull, RateLimited, SandboxError
 from sanderling.observe import logs
 from sanderling.records import ExecutionStatus
 from sanderling.sandbox.base import BoxLimits, Ended, Happening, Image
@@ -24,6 +24,7 @@ from sanderling.sandbox.box import Box, CellEnded
 from sanderling.sandbox.box_files import DATA, PATH_BYTES_MAX, Difference
 from sanderling.sandbox.data_folder import DataFolder
 from sanderling.sandbox.journal import Journal, Journals
+from sanderling.sandbox.turns import Turns
 
 # One SIGINT can arrive before the cell has begun, or be swallowed by its code; many cannot.
 INTERRUPT_EVERY_S = 0.1
@@ -32,6 +33,10 @@ GRACE_S = 2.0
 # A server that restarts is back in 5 s. A cell that nobody has asked after for this long belonged
 # to one that was killed; left alone it would keep its container busy until its own deadline.
 DESERTED_S = 10.0
+# What may wait in one container: more is a client that does not wait for answers.
+QUEUE_MAX = 256
+QUEUE_BYTES_MAX = 16 << 20  # of code
+_RETRY_QUEUE_FULL_S = 2.0
 
 Reason = Literal["timed_out", "interrupted"]
 
@@ -67,6 +72,8 @@ class Keeper:
         *,
         respawn: Callable[[Box], Awaitable[Box]],
         on_lost: Callable[[], None],
+        turns: Turns | None = None,
+        tenant: str = "",
         grace_s: float = GRACE_S,
         deserted_s: float = DESERTED_S,
     ) -> None:
@@ -74,6 +81,8 @@ class Keeper:
         box: configured with `limits`; owned from here on.
         respawn: a new kernel in a dead box's place; raises SandboxError, the box used up.
         on_lost: called when the box is given up; the keeper still wants to be closed.
+        turns: the places for cells that run at once, shared by all keepers; None: no end of them.
+        tenant: whose turn of those it takes.
         grace_s: how long a cell may take to end after the first SIGINT.
         deserted_s: how long an execution may go on that nobody follows any more.
         """
@@ -83,6 +92,9 @@ class Keeper:
         self._limits = limits
         self._respawn = respawn
         self._on_lost = on_lost
+        self._turns = turns
+        self._tenant = tenant
+        self._entering: asyncio.Future[None] | None = None  # while a cell waits for its turn
         self._grace_s = grace_s
         self._deserted_s = deserted_s
         self._journals = Journals()
@@ -100,10 +112,13 @@ class Keeper:
         """
         Queue a cell, or find it: the journal of that id is returned however often it is asked.
 
-        Raises: Conflict: it ran once, and its journal is no longer kept.
+        Raises:
+            Conflict: it ran once, and its journal is no longer kept.
+            RateLimited: too many wait already.
         """
         journal = self._journals.get(execution_id)
         if journal is None:
+            self._check_queue(len(code))
             journal = self._journals.open(execution_id, lambda: self._on_deserted(execution_id))
             execution = _Execution(execution_id, code, timeout_s, journal)
             if self._is_lost:
@@ -114,6 +129,16 @@ class Keeper:
                 self._queue.append(execution)
                 self._arrived.set()
         return journal
+
+    def _check_queue(self, more: int) -> None:
+        waiting = len(self._queue)
+        is_long = waiting >= QUEUE_MAX
+        if is_long or more + sum(len(e.code) for e in self._queue) > QUEUE_BYTES_MAX:
+            raise RateLimited(
+                f"{waiting} executions are waiting in this container already, which is as many as "
+                "it takes. Wait for the answers of some, then try again.",
+                retry_after_s=_RETRY_QUEUE_FULL_S,
+            )
 
     def journal(self, execution_id: str) -> Journal | None:
         """The journal of an execution, None if it is not known. Raises Conflict, as `submit`."""
@@ -127,6 +152,7 @@ class Keeper:
                 return True
             has_begun = self._has_begun
             self._is_revoked = not has_begun
+            self._stop_waiting()
             return not has_begun
         for execution in self._queue:
             if execution.id == execution_id:
@@ -149,12 +175,14 @@ class Keeper:
         """Its zygote died: the box is dead and nothing can replace it."""
         self._is_lost = True
         self._arrived.set()
+        self._stop_waiting()
 
     def begin_close(self) -> None:
         """End everything now: what runs or waits ends as interrupted. `close` waits for it."""
         self._is_closing = True
         self._end_queue("interrupted")
         self._arrived.set()
+        self._stop_waiting()
         if self._box is not None:
             self._box.kill()
 
@@ -183,7 +211,11 @@ class Keeper:
             execution = self._running = self._queue.pop(0)
             self._has_begun = self._is_revoked = False
             try:
-                await self._execute(execution)
+                if await self._has_turn(execution):
+                    try:
+                        await self._execute(execution)
+                    finally:
+                        self._end_turn()
             except Exception as error:  # noqa: BLE001 - the box boundary: tell whoever waits
                 logs.error("execution.failed", cause=error, execution_id=execution.id)
                 await self._give_up("a fault of the host")
@@ -191,6 +223,37 @@ class Keeper:
                     self._end(execution, "died", notice=_LOST)
             finally:
                 self._running = None
+
+    async def _has_turn(self, execution: _Execution) -> bool:
+        """Wait until this cell may run; False if it has ended without one, and its journal too."""
+        if self._turns is None or self._turns.try_enter(self._tenant):
+            return True
+        entering = self._entering = asyncio.ensure_future(self._turns.enter(self._tenant))
+        try:
+            await asyncio.wait({entering})
+        finally:
+            self._entering = None
+            entering.cancel()
+        if entering.cancelled():  # revoked, closed or lost: nothing was run
+            if self._is_lost and not self._is_closing:
+                self._end(execution, "died", notice=_LOST)
+            else:
+                self._end(execution, "interrupted")
+            return False
+        error = entering.exception()
+        if isinstance(error, MachineFull | RateLimited):
+            execution.journal.fail(error)
+        elif error is not None:
+            raise error
+        return error is None
+
+    def _end_turn(self) -> None:
+        if self._turns is not None:
+            self._turns.leave(self._tenant)
+
+    def _stop_waiting(self) -> None:
+        if self._entering is not None:
+            self._entering.cancel()
 
     async def _execute(self, execution: _Execution) -> None:
         """Run one cell to its Ended."""

@@ -81,6 +81,8 @@ async def launch(
     data: Path,
     pool_size: int,
     boxes_max: int,
+    boxes_per_tenant_max: int = 500,
+    executions_max: int = 64,
     disk_bytes: int,
     logs_bytes_max: int,
     min_isolation: str = ISOLATION,
@@ -93,6 +95,8 @@ async def launch(
     Args:
         env: the guest environment.
         data: gets a folder `host` with the socket, the lock and the log `host.log`.
+        boxes_per_tenant_max: how many of `boxes_max` one tenant may have.
+        executions_max: how many cells run at once; the others wait, tenants in turn.
         disk_bytes: quota of one box. logs_bytes_max: of one execution.
         log_level: of `host.log`; at `info` it grows by a line for every execution.
         command: the program that is the host; the tests have another.
@@ -107,6 +111,8 @@ async def launch(
         logs_bytes_max=logs_bytes_max,
         pool_size=pool_size,
         boxes_max=boxes_max,
+        boxes_per_tenant_max=boxes_per_tenant_max,
+        executions_max=executions_max,
         min_isolation=min_isolation,
     )
     socket_path = machine.socket_path(data)

@@ -11,6 +11,7 @@ import contextlib
 import math
 import os
 import time
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,20 +22,28 @@ from sanderling.errors import (
     MachineFull,
     MachineUnfit,
     NotFound,
+    RateLimited,
     SanderlingError,
 )
 from sanderling.observe import logs
 from sanderling.sandbox import machine
-from sanderling.sandbox.base import BoxLimits, Happening, HostStatus
+from sanderling.sandbox.base import BoxLimits, ChangedFile, Happening, HostStatus
 from sanderling.sandbox.journal import Journal
 from sanderling.sandbox.keeper import Keeper
 from sanderling.sandbox.pool import BoxMaker, Pool
 from sanderling.sandbox.spawner import Spawner
+from sanderling.sandbox.turns import Turns
 from sanderling.sandbox.wire import CODE_BYTES_MAX
 
 ISOLATION = "zygote"
 ID_CHARS_MAX = 128  # of container and execution ids; ours have 53
 TIMEOUT_S_MAX = 24 * 3600.0
+# A zygote forks one after the other while the boxes before build their walls beside it; with four
+# at once two cores are full, and more would only wait in places nobody sees.
+_BIRTHS_AT_ONCE = 4
+# Shorter than callers wait for an answer (`client.py`): they hear why, not that nothing came.
+_BIRTH_WAIT_S = 30.0
+_RETRY_SHARE_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +55,8 @@ class HostOptions:
     logs_bytes_max: int
     pool_size: int
     boxes_max: int
+    boxes_per_tenant_max: int = 500
+    executions_max: int = 64
     min_isolation: str = ISOLATION
 
 
@@ -64,8 +75,17 @@ async def start_spawner(options: HostOptions) -> Spawner:
 class LocalSandbox:
     """The boxes of this machine. Open it with `open`, end it with `end`; both once."""
 
-    def __init__(self, options: HostOptions, start: Start = start_spawner) -> None:
-        """`start` is called for a zygote, at first and whenever one died."""
+    def __init__(
+        self,
+        options: HostOptions,
+        start: Start = start_spawner,
+        *,
+        memory_left: Callable[[], int] = machine.memory_left,
+    ) -> None:
+        """
+        start: called for a zygote, at first and whenever one died.
+        memory_left: tells how many bytes the machine has left for more boxes.
+        """
         self.options = options
         self.memory_bytes_max = machine.memory_bytes()
         # Without this the one box too many would take the descriptors of calls to all others.
@@ -73,8 +93,17 @@ class LocalSandbox:
         self._pool = Pool(
             lambda: start(options), size=options.pool_size, on_maker_death=self._lose_all
         )
+        self._memory_left = memory_left
         self._keepers: dict[str, Keeper] = {}
         self._births: dict[str, asyncio.Task[None]] = {}
+        self._tenants: dict[str, str] = {}  # of each container that has a box or a birth
+        self._birth_turns = Turns(
+            _BIRTHS_AT_ONCE,
+            work="containers",
+            waiting_max=options.boxes_max,
+            wait_s_max=_BIRTH_WAIT_S,
+        )
+        self._cell_turns = Turns(options.executions_max, work="executions", first_is_free=True)
         self._funerals: set[asyncio.Task[None]] = set()
         self._is_ending = False
 
@@ -115,7 +144,7 @@ class LocalSandbox:
             uids=facts.uids if facts is not None else "single",
         )
 
-    async def create(self, container_id: str, limits: BoxLimits) -> bool:
+    async def create(self, container_id: str, limits: BoxLimits, *, tenant: str = "") -> bool:
         _check_id("container_id", container_id)
         self._check_limits(limits)
         if container_id in self._keepers:
@@ -125,10 +154,10 @@ class LocalSandbox:
         birth = self._births.get(container_id)
         is_first = birth is None
         if birth is None:
-            if len(self._keepers) + len(self._births) >= self._boxes_max:
-                raise MachineFull(f"All {self._boxes_max} boxes are in use.")
-            birth = asyncio.create_task(self._bear(container_id, limits))
+            self._check_room(tenant)
+            birth = asyncio.create_task(self._bear(container_id, limits, tenant))
             self._births[container_id] = birth
+            self._tenants[container_id] = tenant
         # Shielded: a caller who leaves stops no birth that others may wait for.
         await asyncio.shield(birth)
         return is_first
@@ -187,6 +216,12 @@ class LocalSandbox:
     async def delete_file(self, container_id: str, path: str) -> bool:
         return await self._keeper(container_id).files.delete(path)
 
+    async def containers(self) -> list[str]:
+        return [*self._keepers, *self._births]
+
+    async def list_files(self, container_id: str) -> list[ChangedFile]:
+        return await self._keeper(container_id).files.present()
+
     async def close(self, container_id: str) -> bool:
         birth = self._births.get(container_id)
         if birth is not None:
@@ -216,32 +251,72 @@ class LocalSandbox:
         if limits.memory_bytes <= 0 or not is_usable:
             raise InvalidRequest("The limits of a box must be above zero.", param="limits")
 
-    async def _bear(self, container_id: str, limits: BoxLimits) -> None:
-        """Take a box, set its limits, and put it into a keeper's hands."""
+    def _check_room(self, tenant: str) -> None:
+        """
+        Nobody's box is ended to make room: its variables would be gone, and its owner not told.
+
+        Raises:
+            RateLimited: the tenant has as many boxes as one may have.
+            MachineFull: there is no room for one more box, whoever asks.
+        """
+        most = self.options.boxes_per_tenant_max
+        if Counter(self._tenants.values())[tenant] >= most:
+            raise RateLimited(
+                f"This organization has {most} containers at work, as many as this server gives "
+                "one (boxes_per_organization_max). Delete containers that are no longer used, or "
+                "wait until they expire.",
+                retry_after_s=_RETRY_SHARE_S,
+            )
+        if len(self._tenants) >= self._boxes_max:
+            raise MachineFull(
+                f"All {self._boxes_max} boxes of this machine are in use (boxes_max). Delete "
+                "containers that are no longer used, or try again when some have expired."
+            )
+        left = self._memory_left()
+        if left <= 0:
+            raise MachineFull(
+                "The machine has too little memory left for another container. Delete containers "
+                "that are no longer used, or try again when some have expired."
+            )
+
+    async def _bear(self, container_id: str, limits: BoxLimits, tenant: str) -> None:
+        """Wait for a turn, take a box, set its limits, and put it into a keeper's hands."""
         began = time.monotonic()
         try:
-            box = await self._pool.take()
+            await self._birth_turns.enter(tenant)
             try:
-                await box.configure(limits)
-            except SanderlingError:
-                box.release()
-                raise
-            keeper = Keeper(
-                container_id,
-                box,
-                limits,
-                respawn=self._pool.respawn,
-                on_lost=lambda: self._lose(container_id, keeper),
-            )
-            self._keepers[container_id] = keeper
+                await self._take(container_id, limits, tenant)
+            finally:
+                self._birth_turns.leave(tenant)
         finally:
             del self._births[container_id]
+            if container_id not in self._keepers:
+                del self._tenants[container_id]
         took_ms = (time.monotonic() - began) * 1000
         logs.info("box.born", container_id=container_id, duration_ms=took_ms)
+
+    async def _take(self, container_id: str, limits: BoxLimits, tenant: str) -> None:
+        box = await self._pool.take()
+        try:
+            await box.configure(limits)
+        except SanderlingError:
+            box.release()
+            raise
+        keeper = Keeper(
+            container_id,
+            box,
+            limits,
+            respawn=self._pool.respawn,
+            on_lost=lambda: self._lose(container_id, keeper),
+            turns=self._cell_turns,
+            tenant=tenant,
+        )
+        self._keepers[container_id] = keeper
 
     def _bury(self, container_id: str) -> asyncio.Task[None]:
         """Take the box from its container at once; the end itself goes on in a task of ours."""
         keeper = self._keepers.pop(container_id)
+        del self._tenants[container_id]
         keeper.begin_close()
         funeral = asyncio.create_task(keeper.close(), name=f"close-{container_id}")
         self._funerals.add(funeral)

@@ -6,6 +6,7 @@ Read from the kernel of the machine each time it is asked; nothing is kept.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import resource
@@ -34,6 +35,34 @@ def memory_bytes(*, proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cg
     return min([total, *_group_limits(proc, cgroups)])
 
 
+def memory_left(*, proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup")) -> int:
+    """
+    Return how much memory may still be given to more boxes; none or less: no more boxes.
+
+    What the machine has available, or a control group around us, less a reserve for the server,
+    its database and everything else, and for the boxes that stand to grow a little.
+    """
+    lefts = [
+        available - _reserve(total)
+        for available, total in [_memory_available(proc), *_groups_available(proc, cgroups)]
+    ]
+    return min(lefts)
+
+
+def _reserve(total: int) -> int:
+    """A twentieth, within reason: of a small machine it is 128 MiB, of a large one 1 GiB."""
+    return min(max(total // 20, 128 << 20), 1 << 30)
+
+
+def _memory_available(proc: Path) -> tuple[int, int]:
+    values = dict(line.split(":") for line in (proc / "meminfo").read_text().splitlines())
+    return _kib(values["MemAvailable"]), _kib(values["MemTotal"])
+
+
+def _kib(text: str) -> int:
+    return int(text.split(maxsplit=1)[0]) * 1024
+
+
 def _memory_total(proc: Path) -> int:
     for line in (proc / "meminfo").read_text().splitlines():
         if line.startswith("MemTotal:"):
@@ -41,9 +70,31 @@ def _memory_total(proc: Path) -> int:
     raise SetupError("The machine does not say how much memory it has (/proc/meminfo).")
 
 
+def _groups_available(proc: Path, cgroups: Path) -> list[tuple[int, int]]:
+    """Return (available, limit) of every control group around this process that has a limit."""
+    found: list[tuple[int, int]] = []
+    for folder, limit in _limited_groups(proc, cgroups):
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            is_v2 = (folder / "memory.current").exists()
+            used = int(_read(folder / ("memory.current" if is_v2 else "memory.usage_in_bytes")))
+            stats = dict(line.split() for line in _read(folder / "memory.stat").splitlines())
+            # What files were read lately is dropped when somebody needs the room.
+            cached = int(stats["inactive_file" if is_v2 else "total_inactive_file"])
+            found.append((limit - used + cached, limit))
+    return found
+
+
+def _read(path: Path) -> str:
+    return path.read_text()
+
+
 def _group_limits(proc: Path, cgroups: Path) -> list[int]:
     """Return every memory limit of the control groups around this process."""
-    limits: list[int] = []
+    return [limit for _, limit in _limited_groups(proc, cgroups)]
+
+
+def _limited_groups(proc: Path, cgroups: Path) -> list[tuple[Path, int]]:
+    limits: list[tuple[Path, int]] = []
     for line in (proc / "self/cgroup").read_text().splitlines():
         _, controllers, path = line.split(":", 2)
         if controllers == "":
@@ -54,17 +105,17 @@ def _group_limits(proc: Path, cgroups: Path) -> list[int]:
     return limits
 
 
-def _limits_up_from(root: Path, path: str, name: str) -> list[int]:
+def _limits_up_from(root: Path, path: str, name: str) -> list[tuple[Path, int]]:
     """Read the limit of a group and of all above it; a group we cannot see has none."""
-    limits: list[int] = []
+    limits: list[tuple[Path, int]] = []
     folder = root / path.lstrip("/")
     for place in (folder, *folder.parents):
         try:
-            text = (place / name).read_text().strip()
+            text = _read(place / name).strip()
         except OSError:
             text = "max"
         if text.isdigit():
-            limits.append(int(text))
+            limits.append((place, int(text)))
         if place == root:
             break
     return limits

@@ -13,7 +13,7 @@ import asyncio
 import json
 import math
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, assert_never, cast, get_args
 
@@ -213,7 +213,7 @@ def _ended(message: Message) -> Ended:
         raise ProtocolBroken(f"There is no status {status!r}.")
     files = _body_fields(message).header
     try:
-        changed = tuple(ChangedFile(str(path), int(size)) for path, size in files["changed"])
+        changed = _files(files["changed"])
         removed = tuple(str(path) for path in files["removed"])
     except (KeyError, TypeError, ValueError) as error:
         raise ProtocolBroken("The end of an execution has no list of files.") from error
@@ -225,6 +225,40 @@ def _ended(message: Message) -> Ended:
         notice=message.optional_text("notice"),
         is_fresh=message.flag("is_fresh"),
     )
+
+
+def _files(pairs: Iterable[tuple[object, Any]]) -> tuple[ChangedFile, ...]:
+    """Raises TypeError, ValueError."""
+    return tuple(ChangedFile(str(path), int(size)) for path, size in pairs)
+
+
+# ---- lists -------------------------------------------------------------------------------------
+
+
+def files_body(files: Iterable[ChangedFile]) -> bytes:
+    """Return the body of an answer that lists files."""
+    return _json({"files": [(file.path, file.bytes) for file in files]})
+
+
+def files_of(message: Message) -> list[ChangedFile]:
+    """Read `files_body` back. Raises ProtocolBroken."""
+    try:
+        return list(_files(_body_fields(message).header["files"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ProtocolBroken("The answer has no list of files.") from error
+
+
+def ids_body(ids: Iterable[str]) -> bytes:
+    """Return the body of an answer that lists ids."""
+    return _json({"ids": list(ids)})
+
+
+def ids_of(message: Message) -> list[str]:
+    """Read `ids_body` back. Raises ProtocolBroken."""
+    ids = _body_fields(message).header.get("ids")
+    if not isinstance(ids, list) or not all(isinstance(found, str) for found in ids):
+        raise ProtocolBroken("The answer has no list of ids.")
+    return ids
 
 
 def _body_fields(message: Message) -> Message:
