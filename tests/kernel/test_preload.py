@@ -93,6 +93,21 @@ def test_a_library_that_lacks_what_it_needs_is_an_error(python: str, tmp_path: P
     assert run(python, code) == "not_there"
 
 
+def test_what_a_library_forgets_in_a_child_it_forgets_once_before(
+    python: str, tmp_path: Path
+) -> None:
+    (tmp_path / "forgetful.py").write_text(
+        "import os\nopened = [1]\nos.register_at_fork(after_in_child=opened.clear)\n"
+    )
+    code = (
+        f"sys.path.append({str(tmp_path)!r}); register = os.register_at_fork\n"
+        "preload.preload(('forgetful',)); import forgetful\n"
+        "print(json.dumps([forgetful.opened, os.register_at_fork is register]))"
+    )
+
+    assert run(python, code) == [[], True]
+
+
 def test_a_library_that_starts_threads_is_an_error(python: str, tmp_path: Path) -> None:
     (tmp_path / "threads.py").write_text(
         "import threading\nthreading.Thread(target=threading.Event().wait, daemon=True).start()"

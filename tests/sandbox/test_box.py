@@ -72,6 +72,28 @@ async def test_a_cell_shows_its_output_in_the_order_it_happened(box: Box) -> Non
     assert ended(shown) == CellEnded("ok", is_out_of_memory=False, dropped_bytes=0)
 
 
+async def test_a_new_box_has_run_no_cell(spawner: Spawner) -> None:
+    fresh = await spawner.spawn()
+    await fresh.configure(LIMITS)
+    code = (
+        "import linecache, sys\n"
+        "print(In[:1], Out, repr(_), sorted(n for n in globals() if not n.startswith('__')))\n"
+        "print([n for n in linecache.cache if n.startswith('<cell ')], sys.argv, sys.stdin)\n"
+        "1 / 0"
+    )
+    shown = await run(fresh, code)
+    fresh.kill()
+    await fresh.wait_dead()
+    fresh.release()
+
+    assert logs(shown) == (
+        "[''] {} '' ['In', 'Out', '_', 'linecache', 'sys']\n['<cell 1>'] [''] "
+        "<_io.TextIOWrapper name=0 mode='r' encoding='utf-8'>\n"
+    )
+    [error] = [s for s in shown if isinstance(s, Error)]
+    assert '"<cell 1>", line 4' in error.traceback
+
+
 async def test_programs_may_open_their_output_by_name(box: Box) -> None:
     shown = await run(box, "import os\nos.system('echo out > /dev/stdout; echo err > /dev/stderr')")
 

@@ -215,6 +215,12 @@ class Session:
             self.names.pop(f"_{oldest}", None)
 
 
+def forget_cells() -> None:
+    """Take the sources of all cells out of Python's own memory."""
+    for name in [n for n in _cache if n.startswith(CELL_PREFIX)]:
+        del _cache[name]
+
+
 def _where_it_stopped(task: asyncio.Task[object]) -> TracebackType | None:
     try:
         task.result()

@@ -22,13 +22,15 @@ from typing import Any, NoReturn
 from sanderling.kernel import limits, network, protocol
 from sanderling.kernel.border import Border
 from sanderling.kernel.capture import Streams
-from sanderling.kernel.cell import Session
+from sanderling.kernel.cell import Session, forget_cells
 from sanderling.kernel.channel import Channel
 from sanderling.kernel.display import Display
 from sanderling.kernel.tracebacks import Report, describe, describe_plainly
 
 DATA_FOLDER = "/mnt/data"
 _DESCRIPTIONS = 3  # tries to describe an exception whose description is interrupted
+
+_PYTHON = platform.python_version()
 
 # Taken now: user code may put others in their place.
 _exit, _modules = os._exit, sys.modules
@@ -52,9 +54,7 @@ def serve(
     try:
         for fd in (socket_fd, stdout_read_fd, stderr_read_fd):
             os.set_inheritable(fd, False)
-        reseed()
-        host = socket.socket(fileno=socket_fd)
-        Kernel(host, stdout_read_fd, stderr_read_fd, data_folder).run()
+        Kernel(socket_fd, stdout_read_fd, stderr_read_fd, data_folder).run()
     finally:
         _exit(1)
 
@@ -72,35 +72,64 @@ def reseed() -> None:
 
 
 class Kernel:
-    """One kernel, from its first message to its last."""
+    """
+    One kernel, from its first message to its last.
+
+    It may be made, and rehearsed (`rehearsal.py`), in the process that is forked to run it: what is
+    behind its three descriptors matters from `run` on.
+    """
 
     def __init__(
-        self, host: socket.socket, stdout_read_fd: int, stderr_read_fd: int, data_folder: str
+        self,
+        socket_fd: int = 3,
+        stdout_read_fd: int = 4,
+        stderr_read_fd: int = 5,
+        data_folder: str = DATA_FOLDER,
     ) -> None:
+        self.host = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, fileno=socket_fd)
         self._border = Border()
         self._channel = Channel(
-            host, {"stdout": stdout_read_fd, "stderr": stderr_read_fd}, self._border
+            self.host, {"stdout": stdout_read_fd, "stderr": stderr_read_fd}, self._border
         )
         self._streams = Streams(self._channel)
         self._display = Display(self._channel, data_folder)
         self._session = Session(self._display.show_result)
         self._assembler = protocol.Assembler(protocol.FROM_HOST)
+        _prepare_interpreter(self._display)
+        self._border.remember_builtins()
 
     def run(self) -> NoReturn:
         """Answer the host until it closes the socket."""
-        _prepare_interpreter(self._display)
-        self._streams.install()
-        self._border.remember_builtins()
-        self._channel.send("ready", python=platform.python_version(), pid=os.getpid())
-        while data := self._channel.receive():
-            frame = self._assembler.feed(data)
-            if frame is None:
-                continue
-            if frame.header["op"] == "configure":
-                self._configure(frame.header)
-            else:
-                self._execute(frame.header, frame.body.decode("utf-8", "surrogatepass"))
+        reseed()
+        self.start()
+        while self.answer():
+            pass
         _exit(0)
+
+    def start(self) -> None:
+        """Put our streams in place, and say that we are ready."""
+        self._streams.install()
+        self._channel.send("ready", python=_PYTHON, pid=os.getpid())
+
+    def answer(self) -> bool:
+        """Do what the host's next message asks for; False if it has closed the socket."""
+        message = self._channel.receive()
+        if not message:
+            return False
+        frame = self._assembler.feed(message)
+        if frame is None:
+            return True
+        if frame.header["op"] == "configure":
+            self._configure(frame.header)
+        else:
+            self._execute(frame.header, frame.body.decode("utf-8", "surrogatepass"))
+        return True
+
+    def forget(self) -> None:
+        """Be again a kernel that has run no cell."""
+        forget_cells()
+        self._session = Session(self._display.show_result)
+        self._border.remember_builtins()
 
     def _configure(self, header: Mapping[str, Any]) -> None:
         if header["cpu_count"] is not None:

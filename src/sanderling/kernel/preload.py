@@ -8,13 +8,14 @@ then wait for it for ever. So nothing of scikit-learn is ever fitted here.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import gc
 import importlib
 import io
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,12 +90,15 @@ def preload(names: Sequence[str]) -> PreloadReport:
     missing: list[str] = []
     for name in STANDARD_MODULES:
         _load(name)
-    for name in names:
-        (loaded if _load(name) else missing).append(name)
+    with _handlers_of_children() as handlers:
+        for name in names:
+            (loaded if _load(name) else missing).append(name)
     for name, warm in _WARMERS.items():
         if name in loaded:
             warm()
     limits.THREAD_POOLS.find()
+    for forget in handlers:
+        forget()
     absent = [name for name in loaded if name not in sys.modules]
     if absent:
         raise PreloadFailed(f"Loaded, but not there: {', '.join(absent)}.")
@@ -130,6 +134,28 @@ def freeze() -> None:
     """Take all objects out of the garbage collector's sight: it would write to their pages."""
     gc.collect()
     gc.freeze()
+
+
+@contextlib.contextmanager
+def _handlers_of_children() -> Iterator[list[Callable[[], object]]]:
+    """
+    Collect what libraries register to be called in a forked child.
+
+    They forget there what a child must not share, such as fonts that are open files. A box is
+    forked without calling them (`wall/linux.fork`); called once before, they do for all boxes.
+    """
+    register, handlers = os.register_at_fork, list[Callable[[], object]]()
+
+    def register_and_remember(**given: Any) -> None:
+        register(**given)
+        if "after_in_child" in given:
+            handlers.append(given["after_in_child"])
+
+    os.register_at_fork = register_and_remember  # type: ignore[assignment,unused-ignore]
+    try:
+        yield handlers
+    finally:
+        os.register_at_fork = register
 
 
 def _load(name: str) -> bool:

@@ -18,6 +18,8 @@ IS_X86_64 = MACHINE == "x86_64"
 IS_SUPPORTED = MACHINE in {"x86_64", "aarch64"}
 
 _libc = ctypes.CDLL(None, use_errno=True)
+# Called without giving up the interpreter's lock: the child must be born holding it.
+_own_fork = ctypes.PyDLL(None, use_errno=True).fork
 _syscall = _libc.syscall
 _syscall.restype = ctypes.c_long
 _libc.prctl.argtypes = [ctypes.c_int, *[ctypes.c_ulong] * 4]
@@ -113,6 +115,18 @@ def prctl(option: int, *arguments: int) -> int:
     """prctl(2), missing arguments 0."""
     padded = (*arguments, *[0] * (4 - len(arguments)))
     return _check(int(_libc.prctl(option, *padded)), f"prctl {option}")
+
+
+def fork() -> int:
+    """
+    fork(2) without what Python does around it, which is a thousand writes to shared pages.
+
+    Python's own makes locks new that other threads may have held, and calls what was registered for
+    after a fork. A process with one thread that holds no lock can do without, if it has called once
+    what libraries forget by (`kernel/preload.py`) and takes new seeds in the child
+    (`kernel/main.reseed`). The handlers of C libraries do run.
+    """
+    return _check(int(_own_fork()), "fork")
 
 
 def unshare(flags: int) -> None:

@@ -31,7 +31,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from sanderling.kernel import main as kernel_main
-from sanderling.kernel import preload
+from sanderling.kernel import preload, rehearsal
 from sanderling.sandbox.wall import (
     egress,
     identity,
@@ -74,7 +74,8 @@ class Plan:
 def main(control_fd: int, plan_json: str) -> NoReturn:
     """Build the root, load the libraries, serve requests until the control socket closes."""
     plan = Plan(**json.loads(plan_json))
-    control = socket.socket(fileno=control_fd)
+    control = _out_of_the_way(control_fd)
+    kernel_host = rehearsal.hold_descriptors()
     linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
     try:
         covered = enter_namespaces(plan, control)
@@ -86,12 +87,12 @@ def main(control_fd: int, plan_json: str) -> NoReturn:
         if plan.uids != "single":
             _try_reading([covered.get(path, path) for path in plan.visible])
         mapper = _try_view(control) if plan.uids == "subuid" else None
-        facts = _warm_up(plan, covered)
+        facts, kernel = _warm_up(plan, covered, kernel_host)
     except Exception as error:  # noqa: BLE001 - the process boundary: the host must learn why
         tell(control, {"error": f"{type(error).__name__}: {error}", "errno": None})
         os._exit(1)
     tell(control, facts)
-    wall = _Wall(plan, covered, seccomp.Filter(), landlock.abi())
+    wall = _Wall(plan, covered, seccomp.Filter(), landlock.abi(), kernel)
     serve_requests(control, wall.enter_box, mapper)
 
 
@@ -177,7 +178,10 @@ def become_init(control: socket.socket) -> None:
     os._exit(os.waitstatus_to_exitcode(status) & 0xFF)
 
 
-def _warm_up(plan: Plan, covered: dict[str, str]) -> dict[str, Any]:
+def _warm_up(
+    plan: Plan, covered: dict[str, str], kernel_host: socket.socket
+) -> tuple[dict[str, Any], kernel_main.Kernel]:
+    """Load and rehearse; return what there is to say of this process, and its kernel."""
     linux.mount("proc", "/proc", "proc", linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC)
     os.environ.clear()
     os.environ.update(preload.environ(plan.path, mounts.HOME))
@@ -192,19 +196,21 @@ def _warm_up(plan: Plan, covered: dict[str, str]) -> dict[str, Any]:
     mounts.unmount_scratch()
     mounts.seal_root()
     preload.forget_one_thread()
+    kernel = rehearsal.rehearsed_kernel(kernel_host)
     atexit._clear()  # noqa: SLF001 - what libraries would do at exit is not for every box to do
     preload.collapse_heap()
     preload.freeze()
     version = landlock.abi()
     if version == 0:
         raise OSError("Landlock is missing: this kernel was built or started without it")
-    return {
+    facts = {
         "op": "warm",
         "preload_ms": round(preload_ms, 1),
         "modules": list(report.modules),
         "landlock": version,
         "python": sys.version.split()[0],
     }
+    return facts, kernel
 
 
 def serve_requests(
@@ -235,7 +241,7 @@ def serve_requests(
         try:
             if mapper is not None and len(fds) == _KERNEL_FDS:
                 fds.append(mapper.namespace(request["uid"]))
-            pid = os.fork()
+            pid = linux.fork()
         except OSError as error:
             tell(control, {"error": str(error), "errno": error.errno})
         else:
@@ -253,13 +259,19 @@ class _Wall:
     """What a forked child goes through on its way to becoming a kernel."""
 
     def __init__(
-        self, plan: Plan, covered: dict[str, str], calls: seccomp.Filter, landlock_abi: int
+        self,
+        plan: Plan,
+        covered: dict[str, str],
+        calls: seccomp.Filter,
+        landlock_abi: int,
+        kernel: kernel_main.Kernel,
     ) -> None:
         self._has_own_uids = plan.uids != "single"
         self._has_egress = plan.has_egress
         self._covered = covered
         self._calls = calls
         self._landlock_abi = landlock_abi
+        self._kernel = kernel
 
     def enter_box(self, request: dict[str, Any], fds: list[int]) -> NoReturn:
         """Build this box's wall around this process, then be its kernel. Never returns."""
@@ -268,7 +280,7 @@ class _Wall:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
             os.setsid()
             more_fds = arrange_descriptors(fds)
-            host = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, fileno=os.dup(3))
+            host = self._kernel.host
             try:
                 if len(more_fds) == len(_BOX_NAMESPACES):
                     self._rejoin(more_fds)
@@ -279,8 +291,7 @@ class _Wall:
                 message = f"{type(error).__name__}: {error}"
                 tell(host, {"op": "failed", "message": message})
                 os._exit(1)
-            host.close()
-            kernel_main.serve()
+            self._kernel.run()
         finally:
             os._exit(1)
 
@@ -341,6 +352,13 @@ class _Wall:
         os.chdir("/mnt/data")
         landlock.restrict(self._landlock_abi)
         self._calls.apply()
+
+
+def _out_of_the_way(control_fd: int) -> socket.socket:
+    """Move our end of the control socket up: the numbers from 3 to 5 are the kernel's."""
+    fd = fcntl.fcntl(control_fd, fcntl.F_DUPFD_CLOEXEC, _FIRST_SPARE_FD)
+    os.close(control_fd)
+    return socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, fileno=fd)
 
 
 def arrange_descriptors(fds: list[int]) -> list[int]:

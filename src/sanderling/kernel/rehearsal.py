@@ -1,0 +1,101 @@
+"""
+A kernel that has run a few cells for nobody, in the process that is forked to make real ones.
+
+What a kernel does for its first cells it would do in every box again: Python specialises its own
+code, the dynamic linker looks up functions, and each page that this writes to is copied. So the
+kernel is made before the fork and goes through the very path of a real cell, with stand-ins at the
+descriptors that the host gives a box. Then it forgets: no cell was run, no name is left.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+import sys
+
+from sanderling.kernel import main, protocol
+
+_SPARE_FD = 200  # above all that is open while libraries are loaded
+_TIMES = 20  # Python specialises code that has run eight times, and some of it later
+_CELLS = (
+    "import sys, json as words; print(words.__name__, sys.byteorder)",
+    "value = [1, 2]\nvalue",
+    "for number in range(3):\n    print(number, end=' ')\nprint(f'{number}')",
+)
+_NONCE = "0" * 32
+_STREAMS = ("stdout", "stderr", "__stdout__", "__stderr__")
+
+
+class RehearsalFailed(Exception):
+    """A kernel did not answer as it should; none may be forked from this process."""
+
+
+def hold_descriptors() -> socket.socket:
+    """
+    Put stand-ins at descriptors 3, 4 and 5, the kernel's; whatever was there is lost.
+
+    Return the other end of the socket. A forked child puts its own in their place and closes all
+    others.
+    """
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    pipe = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    low = [ours.detach(), theirs.detach(), *pipe]
+    # The write end stays open, unused: without a writer a pipe is never quiet.
+    host, kernel, read_end, _ = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _SPARE_FD) for fd in low]
+    for fd in low:
+        os.close(fd)
+    for fd, place in ((kernel, 3), (read_end, 4), (read_end, 5)):
+        os.dup2(fd, place, inheritable=False)
+    os.close(kernel)
+    os.close(read_end)
+    return socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, fileno=host)
+
+
+def rehearsed_kernel(host: socket.socket, *, data_folder: str = main.DATA_FOLDER) -> main.Kernel:
+    """
+    Return a kernel that is ready to `run` in a forked child. `host` is from `hold_descriptors`.
+
+    Raises:
+        RehearsalFailed: a cell did not end well.
+    """
+    kernel = main.Kernel(data_folder=data_folder)
+    streams = {name: getattr(sys, name) for name in _STREAMS}
+    try:
+        for time in range(_TIMES):
+            main.reseed()
+            kernel.start()
+            _expect(host, "ready")
+            limits = {"memory_bytes": None, "cpu_count": None, "proxy": None}
+            _tell(kernel, host, {"op": "configure", **limits}, b"")
+            _expect(host, "configured")
+            for cell, code in enumerate(_CELLS, start=1 + time * len(_CELLS)):
+                header = {"op": "execute", "cell": cell, "nonce": _NONCE}
+                _tell(kernel, host, header, code.encode())
+                _expect(host, "done", status="ok")
+    finally:
+        # What this process itself has to say still goes to the host's log.
+        for name, stream in streams.items():
+            setattr(sys, name, stream)
+    kernel.forget()
+    return kernel
+
+
+def _tell(kernel: main.Kernel, host: socket.socket, header: dict[str, object], body: bytes) -> None:
+    for message in protocol.split(header, body):
+        host.send(message)
+        kernel.answer()
+
+
+def _expect(host: socket.socket, op: str, **fields: object) -> None:
+    """Take all that the kernel has said; the last of it must be `op` with these fields."""
+    assembler = protocol.Assembler()
+    last: protocol.Frame | None = None
+    while True:
+        try:
+            message = host.recv(protocol.MESSAGE_BYTES_MAX + 1, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            break
+        last = assembler.feed(message)
+    if last is None or not {"op": op, **fields}.items() <= last.header.items():
+        raise RehearsalFailed(f"The kernel said {last!r}, not {op!r}.")
