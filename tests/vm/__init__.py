@@ -1,1 +1,1 @@
-"""A virtual machine with a stock Debian, to try the sandbox on a kernel and control groups unlike the developer's."""
+"""A virtual machine with a stock Debian: a kernel and control groups unlike the developer's."""

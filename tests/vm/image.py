@@ -39,10 +39,9 @@ _PACKAGES = (
 # What the kernel needs to find its disk, and the port the results leave by.
 _MODULES = "virtio_pci virtio_blk virtio_console ext4"
 # Drivers of hardware that the machine does not have: most of the kernel package's bytes.
-_NO_DRIVERS = "gpu media net sound infiniband staging usb scsi iio hwmon platform ata nvme isdn"
+_NO_DRIVERS = "gpu media net infiniband staging usb scsi iio hwmon isdn"
 # Development tools, and what lets pip and mypy work: not needed to run.
-_NOT_COPIED = ("mypy", "mypyc", "pip", "setuptools", "grimp", "*__mypyc*.so", "__editable__*",
-               "_sanderling*", "sanderling*.pth", "sanderling-*")  # fmt: skip
+_NOT_COPIED = ("mypy", "mypyc", "pip", "setuptools", "grimp", "*__mypyc*.so", "*.pth")
 _UNIT = """\
 [Unit]
 Description=Run the command that the second disk brings
@@ -51,7 +50,9 @@ ConditionPathExists=/dev/vdb
 
 [Service]
 Type=oneshot
-ExecStart=/bin/sh -c 'mkdir -p /opt/sanderling && tar -x -f /dev/vdb -C /opt/sanderling && exec sh /opt/sanderling/.boot'
+WorkingDirectory=/opt/sanderling
+ExecStartPre=/bin/tar -x -f /dev/vdb
+ExecStart=/bin/sh ./.boot
 ExecStopPost=/bin/systemctl poweroff --force --force
 StandardInput=null
 TimeoutStartSec=infinity
@@ -132,13 +133,13 @@ def _need_tools() -> None:
     if os.geteuid() != 0:
         sys.exit("The image is built as root: its files belong to root and to users of its own.")
     if sys.version_info[:2] != PYTHON:
-        sys.exit("Debian 12 has Python 3.11; set up with it first: make setup-dev PYTHON=python3.11")
+        sys.exit("Debian 12 has Python 3.11: make setup-dev PYTHON=python3.11")
 
 
 def _install_debian(root: Path) -> None:
     """Install the packages, with an initial RAM disk that knows the machine's few devices."""
     modules = " ".join(f"'{m}'" for m in _MODULES.split())
-    few = f'mkdir -p "$1/etc/initramfs-tools/conf.d" "$1/usr/share/initramfs-tools/modules.d" && '
+    few = 'mkdir -p "$1/etc/initramfs-tools/conf.d" "$1/usr/share/initramfs-tools/modules.d" && '
     few += 'echo MODULES=list > "$1/etc/initramfs-tools/conf.d/few" && '
     few += f'printf "%s\\n" {modules} > "$1/usr/share/initramfs-tools/modules.d/few"'
     drivers = " ".join(f'"$1"/usr/lib/modules/*/kernel/drivers/{d}' for d in _NO_DRIVERS.split())
@@ -176,7 +177,7 @@ def _stamp(root: Path, guest: Environment) -> None:
     probe = root / "opt/probe.py"
     shutil.copy(environment.PROBE, probe)
     # It reads /proc, which is there in a mount namespace of its own only.
-    ask = f'mount -t proc proc "$0/proc" && exec chroot "$0" {GUEST_ENV}/bin/python -I /opt/probe.py'
+    ask = f'mount -t proc - "$0/proc" && exec chroot "$0" {GUEST_ENV}/bin/python -I /opt/probe.py'
     said = json.loads(_run("unshare", "--mount", "sh", "-c", ask, str(root)))
     stamp = root / GUEST_ENV[1:] / environment.STAMP_NAME
     stamp.write_text(json.dumps({"lock_digest": guest.lock_digest, **said}))
@@ -185,6 +186,7 @@ def _stamp(root: Path, guest: Environment) -> None:
 
 def _furnish(root: Path) -> None:
     """Write the settings of the machine: its user, and the unit that runs what it is told to."""
+    (root / "opt/sanderling").mkdir()
     _run("chroot", str(root), "useradd", "--create-home", "--uid", str(UID), USER)
     linger = root / "var/lib/systemd/linger"
     linger.mkdir(parents=True, exist_ok=True)

@@ -24,7 +24,6 @@ TOP = Path(__file__).resolve().parents[2]
 _SOURCES = ("src", "tests", "pyproject.toml", "README.md")
 _PORT = "/dev/vport0p1"
 _BOOT = """\
-cd /opt/sanderling
 exec > {port} 2>&1 < /dev/null
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 HOME=/root
 sh ./.command
@@ -33,7 +32,7 @@ echo "{mark} $?"
 _MARK = "--- the command ended with"
 
 
-class Unfinished(Exception):  # noqa: N818 - what is wrong: the command did not finish
+class Unfinished(Exception):
     """The machine ended, or had to be ended, before the command did."""
 
 
@@ -67,8 +66,7 @@ def run(
                 *("-M", "q35", "-cpu", "max", "-accel", "tcg,thread=multi,tb-size=512"),
                 *("-smp", "2", "-m", memory, "-display", "none", "-no-reboot", "-nic", "none"),
                 *("-kernel", str(image.kernel), "-initrd", str(image.initrd), "-append"),
-                "root=/dev/vda rw console=ttyS0 panic=-1 systemd.show_status=0 "
-                f"net.ifnames=0 {kernel_arguments}",
+                f"root=/dev/vda rw console=ttyS0 panic=-1 systemd.show_status=0 {kernel_arguments}",
                 *("-drive", f"file={image.disk},if=virtio,format=raw,snapshot=on"),
                 *("-drive", f"file={parcel},if=virtio,format=raw,readonly=on"),
                 *("-serial", f"file:{log}", "-device", "virtio-serial"),
