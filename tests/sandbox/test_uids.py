@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from sanderling.errors import MachineUnfit
 from sanderling.sandbox import uids
 from tests.plain_user import SUBUID_FIRST, PlainServer, PlainUser, SubuidUser
 
@@ -39,6 +40,29 @@ def test_root_gives_each_box_a_uid_of_nobodys(monkeypatch: pytest.MonkeyPatch) -
     assert chosen.kind == "range"
     assert chosen.on_machine(1) == 1_900_000_001
     assert chosen.file_owner(7) == (1_900_000_007, 1_900_000_007)
+
+
+def test_root_of_a_container_gives_uids_that_nobody_in_it_has(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "uid_map").write_text("0 1000 1\n1 100000 65536\n")
+    (tmp_path / "gid_map").write_text("0 1000 60000\n")
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    chosen = uids.choose(tmp_path)
+
+    assert (chosen.kind, chosen.weakness, chosen.count) == ("range", None, 39_999)
+    assert chosen.file_owner(1) == (20_001, 20_001)
+
+
+def test_root_of_a_container_without_other_uids_has_none_to_give(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("uid_map", "gid_map"):
+        (tmp_path / name).write_text("0 1000 1\n")
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+
+    with pytest.raises(MachineUnfit, match="Boxes never run as root"):
+        uids.choose(tmp_path)
 
 
 @pytest.mark.usefixtures("database")

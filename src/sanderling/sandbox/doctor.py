@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sanderling.environments.locate import find as find_environment
-from sanderling.errors import SanderlingError
+from sanderling.errors import MachineUnfit, SanderlingError
 from sanderling.records import MEMORY_TIER_BYTES
 from sanderling.sandbox import box_files, cgroup, machine
 from sanderling.sandbox.base import BoxLimits, Result
@@ -341,8 +341,9 @@ async def _box(env: Path | None, findings: list[Finding]) -> list[Finding]:
         finally:
             await spawner.close()
     except SanderlingError as error:
-        unexpected = remedy or "Report this: it is not expected."
-        return [*found, Finding(name, False, error.message, unexpected)]
+        is_told = isinstance(error, MachineUnfit)
+        unexpected = "Mend what it names." if is_told else "Report this: it is not expected."
+        return [*found, Finding(name, False, error.message, remedy or unexpected)]
     if answer != "2":
         detail = f"1+1 was answered by {answer!r}"
         unexpected = remedy or "Report this: it is not expected."

@@ -1,7 +1,8 @@
 """
 Which uids of this machine boxes run as; decided once, when the zygote starts, and never per box.
 
-    range   the host is root: each box gets a uid of its own that belongs to nobody
+    range   the host is root: each box gets a uid of its own that belongs to nobody, or, where
+            root is a container's only, one that nobody in the container has
     subuid  a plain user with a range in /etc/subuid and /etc/subgid: the same, from that range
     single  a plain user without: boxes have that user's own uid, and namespaces, filter and
             Landlock stand alone between them
@@ -21,6 +22,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from sanderling.errors import MachineUnfit
 from sanderling.sandbox import box_files
 from sanderling.sandbox.wall import identity
 from sanderling.sandbox.wall.identity import Uids
@@ -32,6 +34,9 @@ SUBUID = Path("/etc/subuid")
 SUBGID = Path("/etc/subgid")
 _MAP_DEADLINE_S = 10.0
 _TOOLS = ("newuidmap", "newgidmap")
+# In a container whose uids end before those that belong to nobody: above any that its people have,
+# below those that its systemd gives to services.
+_CONTAINER_FIRST, _CONTAINER_END = 20_000, 61_184
 
 
 class Refused(Exception):
@@ -71,11 +76,15 @@ class BoxUids:
         return (self.first + number, self.gid_first + number) if self.kind == "range" else None
 
 
-def choose() -> BoxUids:
-    """The best there is, untried."""
+def choose(process: Path = Path("/proc/self")) -> BoxUids:
+    """
+    The best there is, untried.
+
+    Raises:
+        MachineUnfit: this is root, of a container that has no other uids; boxes are never root.
+    """
     if os.geteuid() == 0:
-        first = identity.HOST_UID_FIRST
-        return BoxUids("range", first, first, COUNT_MAX)
+        return _of_nobody(process)
     try:
         return _subordinate(os.geteuid())
     except Refused as refused:
@@ -97,8 +106,8 @@ def write_maps(uids: BoxUids, pid: int) -> None:
     """
     if uids.kind == "range":
         for name in ("uid_map", "gid_map"):
-            line = f"0 {uids.first} {identity.UID_COUNT}"
-            Path(f"/proc/{pid}/{name}").write_text(line)
+            first = uids.first if name == "uid_map" else uids.gid_first
+            Path(f"/proc/{pid}/{name}").write_text(f"0 {first} {uids.count + 1}")
         return
     # Ourselves as 0, so that the zygote reads what we may read; then the range, from 1 on.
     for tool, own, first in (
@@ -135,6 +144,33 @@ def try_view(view_fd: int) -> None:
         raise Refused(f"the files of a box cannot be used from outside: {error}") from error
     if status.st_uid != os.geteuid() or stat.S_IMODE(status.st_mode) != 0o600:
         raise Refused(f"the files of a box seem to belong to {status.st_uid}")
+
+
+def _of_nobody(process: Path) -> BoxUids:
+    """Of the uids that this namespace has, some that belong to nobody."""
+    first, end = _unused(process / "uid_map")
+    gid_first, gid_end = _unused(process / "gid_map")
+    count = min(end - first, gid_end - gid_first) - 1
+    if count < COUNT_MIN:
+        raise MachineUnfit(
+            f"Boxes never run as root, and root of this container has no uids from "
+            f"{_CONTAINER_FIRST} on to give them. Start the container with a range of uids, as "
+            "rootless Docker and Podman do for a user with one in /etc/subuid, or not as its root."
+        )
+    return BoxUids("range", first, gid_first, min(count, COUNT_MAX))
+
+
+def _unused(id_map: Path) -> tuple[int, int]:
+    """Return (first, end) of numbers that boxes may have. Format: user_namespaces(7)."""
+    runs = []
+    for line in id_map.read_text().splitlines():
+        inside, _, count = map(int, line.split())
+        runs.append((inside, inside + count))
+    wanted = (identity.HOST_UID_FIRST, identity.HOST_UID_FIRST + identity.UID_COUNT)
+    if any(first <= wanted[0] and wanted[1] <= end for first, end in runs):
+        return wanted
+    shares = [(max(first, _CONTAINER_FIRST), min(end, _CONTAINER_END)) for first, end in runs]
+    return max(shares, key=lambda share: share[1] - share[0])
 
 
 def _subordinate(uid: int) -> BoxUids:

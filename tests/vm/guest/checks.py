@@ -24,6 +24,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+from sanderling.sandbox import zygotes
 from sanderling.sandbox.base import BoxLimits, Ended, Logs, Result
 from sanderling.sandbox.local import HostOptions, LocalSandbox
 from sanderling.sandbox.spawner import Spawner
@@ -35,6 +36,7 @@ DISK_BYTES = 64 * MIB
 LIMITS = BoxLimits(memory_bytes=256 * MIB, cpu_count=0.5)
 # The emulated machine is 20 times slower than a real one.
 CELL_S, PATIENCE_S = 240.0, 120.0
+zygotes.START_DEADLINE_S = 600.0
 OPTIONS = HostOptions(
     env=str(ENV), disk_bytes=DISK_BYTES, logs_bytes_max=MIB, pool_size=0, boxes_max=8
 )
