@@ -23,7 +23,7 @@ from sanderling.clock import Clock, SystemClock
 from sanderling.containers.expiry import expire_forever
 from sanderling.containers.registry import Containers
 from sanderling.environments import locate
-from sanderling.errors import SandboxError, SetupError
+from sanderling.errors import SandboxError, SanderlingError, SetupError
 from sanderling.models.base import Model
 from sanderling.models.chat import ChatModel
 from sanderling.models.offline import OfflineModel
@@ -73,6 +73,7 @@ async def open_services(
             idle_minutes=settings.container_idle_minutes,
             file_bytes_max=settings.file_bytes_max,
             container_bytes_max=settings.box_disk_bytes,
+            files_kept_s=settings.files_kept_s,
         )
         stack.push_async_callback(containers.close)
         runner = await _open_runner(settings, store, model, containers, clock)
@@ -80,7 +81,7 @@ async def open_services(
         for name, work in (
             ("expiry", expire_forever(containers)),
             ("retention", sweep_forever(runner)),
-            ("tidying", _tidy(store)),
+            ("tidying", _tidy(store, containers)),
         ):
             stack.enter_context(_background(name, work))
         yield Services(settings, store, containers, runner, model, sandbox, clock)
@@ -173,11 +174,15 @@ async def _open_runner(
     )
 
 
-async def _tidy(store: Store) -> None:
-    """Delete, once per start, the bytes that a crash left behind; then files as they expire."""
+async def _tidy(store: Store, containers: Containers) -> None:
+    """Delete, once per start, the bytes that a crash left behind; then files whose time is over."""
     await store.sweep_blobs()
     while True:
-        await store.forget_expired_files()
+        try:
+            await store.forget_expired_files()
+            await containers.discard_due()
+        except SanderlingError as error:  # a full disk; it may have room again
+            logs.error("sweep.failed", reason=error.message)
         await asyncio.sleep(_TIDY_EVERY_S)
 
 

@@ -22,6 +22,7 @@ Every error Sanderling raises on purpose, by whose fault it is.
         + HostUnavailable     the sandbox host does not answer
         + MachineFull         no room for another box now
       x SetupError            the operator's fault: a setting, a folder, a port
+      x StorageFull           the disk of the data folder has no room
 
 What the user's code does is never an exception: it is an `Execution` with a status.
 No HTTP here: `api/errors.py` holds the one table from class to status.
@@ -138,3 +139,7 @@ class MachineFull(SandboxError):
 
 class SetupError(SanderlingError):
     """The server cannot start with these settings."""
+
+
+class StorageFull(SanderlingError):
+    """The server's disk is full."""

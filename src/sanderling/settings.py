@@ -168,6 +168,13 @@ class Settings:
         kind="int",
         least=1,
     )
+    files_kept_s: float = _setting(
+        7 * 86400.0,
+        "How long files that code made can be downloaded when their container has expired.",
+        "A conversation is looked at again within the week; no disk is for ever.",
+        kind="time",
+        least=0.0,
+    )
     pool_size: int = _setting(
         4,
         "Ready boxes kept waiting.",

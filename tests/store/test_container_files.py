@@ -3,8 +3,15 @@ from __future__ import annotations
 import pytest
 from sqlalchemy.exc import IntegrityError
 
+from sanderling.store.container_files import ContainerFileTable
 from sanderling.store.paging import Page
 from tests.store.makers import make_container, make_container_file
+
+
+@pytest.fixture(autouse=True)
+def _rows_alone(store):
+    """No bytes stand behind the rows of these tests."""
+    store.container_files = ContainerFileTable(store.database)
 
 
 @pytest.fixture

@@ -55,6 +55,7 @@ TABLE: dict[type[errors.SanderlingError], Shape] = {
     errors.MachineUnfit: Shape(503, "server_error", "machine_unfit", is_lasting=True),
     errors.HostUnavailable: Shape(503, "server_error", "host_unavailable"),
     errors.MachineFull: Shape(503, "server_error", "machine_full"),
+    errors.StorageFull: Shape(507, "server_error", "storage_full", is_lasting=True),
     errors.SetupError: Shape(500, "server_error", "setup_error", is_lasting=True),
 }
 

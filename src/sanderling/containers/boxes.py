@@ -18,8 +18,9 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 from sanderling.containers.lifecycle import refuse_unless_running
+from sanderling.containers.lines import Line
 from sanderling.containers.streams import closing
-from sanderling.errors import InvalidRequest, NotFound, SandboxError, TooLarge
+from sanderling.errors import InvalidRequest, NotFound, RequestError, SandboxError, TooLarge
 from sanderling.records import MEMORY_TIER_BYTES, Container, ContainerFile
 from sanderling.sandbox.base import BoxLimits, Sandbox
 from sanderling.store.store import Store
@@ -39,8 +40,11 @@ class Live:
         any more, whoever uses it is told so by the sandbox (NotFound) and makes this False.
     has_run: code ran in it since this process has known it.
     is_closed: the container is not running any more; set before its box is closed.
-    executions: how many are running or queued; while there are any the container cannot expire.
-    written: path -> bytes of what we ourselves wrote into the box since the first of them began.
+    is_over: it was not running any more when this began to know it.
+    executions: how many are running or in line; while there are any the container cannot expire.
+    line: where they wait, one behind the other.
+    written: path -> bytes of what we ourselves wrote into the box since the present one began.
+    missed: paths that code made, changed or removed and that could not be recorded yet.
     notices: sentences that the next execution's output must begin with.
     """
 
@@ -48,8 +52,11 @@ class Live:
     is_whole: bool = False
     has_run: bool = False
     is_closed: bool = False
+    is_over: bool = False
     executions: int = 0
+    line: Line = field(default_factory=Line)
     written: dict[str, int] = field(default_factory=dict)
+    missed: set[str] = field(default_factory=set)
     notices: list[str] = field(default_factory=list)
 
 
@@ -65,6 +72,15 @@ class Boxes:
     def live(self, container_id: str) -> Live:
         """Return what is known of the container's box; begins knowing it."""
         return self._live.setdefault(container_id, Live())
+
+    def known(self) -> set[str]:
+        """Return the ids of the containers whose boxes are in this process's hands."""
+        return set(self._live)
+
+    def revoke(self, container_id: str, execution_id: str) -> bool:
+        """Keep an execution that is not the sandbox's yet from running; False if there is none."""
+        live = self._live.get(container_id)
+        return live is not None and live.line.revoke(execution_id)
 
     def is_executing(self, container_id: str) -> bool:
         """Return whether an execution is running or queued in the container."""
@@ -93,7 +109,7 @@ class Boxes:
             if live.is_whole and not live.is_closed:
                 return
             # Under the lock, because `close` takes it too: no box is made after the last one went.
-            refuse_unless_running(container.id, await self._store.containers.find(container.id))
+            await self.check_running(container.id)
             limits = BoxLimits(memory_bytes=MEMORY_TIER_BYTES[container.memory_limit])
             is_new = await self._sandbox.create(
                 container.id, limits, tenant=container.organization_id
@@ -105,9 +121,29 @@ class Boxes:
             await self._fill(container.id, live, is_new=is_new)
             live.is_whole = True
 
+    async def check_running(self, container_id: str) -> None:
+        """
+        Raises:
+            NotFound, Expired: the container is not running any more; and is not known here.
+        """
+        found = await self._store.containers.find(container_id)
+        try:
+            refuse_unless_running(container_id, found)
+        except RequestError:
+            self.dismiss(container_id)
+            raise
+
+    def dismiss(self, container_id: str) -> None:
+        """The container was over before this began to know it: know it no longer."""
+        self.live(container_id).is_over = True
+        self._forget(container_id)
+
     async def _fill(self, container_id: str, live: Live, *, is_new: bool) -> None:
         try:
-            for file in await self._store.container_files.all(container_id):
+            files = await self._store.container_files.all(container_id)
+            if not is_new:
+                await self._compare(container_id, live, files)
+            for file in files:
                 if is_new or not await self.holds(container_id, file.path):
                     await self._mount(file, live)
         except BaseException:
@@ -116,6 +152,13 @@ class Boxes:
                 with contextlib.suppress(SandboxError):
                     await self._sandbox.close(container_id)
             raise
+
+    async def _compare(self, container_id: str, live: Live, files: list[ContainerFile]) -> None:
+        """Note what code left in a box that stood before us and nobody was there to record."""
+        recorded = {file.path: file.bytes for file in files}
+        for file in await self._sandbox.list_files(container_id):
+            if recorded.get(file.path) != file.bytes:
+                live.missed.add(file.path)
 
     async def _mount(self, file: ContainerFile, live: Live) -> None:
         try:
@@ -171,24 +214,25 @@ class Boxes:
         """
         live = self.live(container_id)
         live.is_closed = True
+        live.line.revoke_all()
         try:
             async with live.lock:
                 await self._sandbox.close(container_id)
         finally:
-            if not live.executions:
-                self._live.pop(container_id, None)
+            self._forget(container_id)
 
-    def begin(self, container_id: str) -> Live:
+    def begin(self, live: Live) -> None:
         """Count an execution in; `end` counts it out."""
-        live = self.live(container_id)
-        if not live.executions:
-            live.written.clear()
         live.executions += 1
-        return live
 
-    def end(self, container_id: str) -> None:
+    def end(self, container_id: str, live: Live) -> None:
         """Count an execution out."""
-        live = self._live[container_id]
         live.executions -= 1
-        if live.is_closed and not live.executions:
-            self._live.pop(container_id, None)
+        if live.is_closed or live.is_over:
+            self._forget(container_id)
+
+    def _forget(self, container_id: str) -> None:
+        """Know a container that is over no longer, once nobody needs to."""
+        live = self._live.get(container_id)
+        if live is not None and not live.executions:
+            del self._live[container_id]

@@ -11,15 +11,25 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import assert_never
 
 from sanderling.containers.boxes import VARIABLES_GONE, Boxes, Live
 from sanderling.containers.files import Files
 from sanderling.containers.happenings import ContainerHappening, OutputLog
+from sanderling.containers.lines import Place
 from sanderling.containers.names import is_clean_path, safe_name
 from sanderling.containers.streams import closing
-from sanderling.errors import BoxDied, InvalidRequest, NotFound, SandboxError, TooLarge
+from sanderling.errors import (
+    BoxDied,
+    Expired,
+    InvalidRequest,
+    MachineFull,
+    NotFound,
+    SandboxError,
+    StorageFull,
+    TooLarge,
+)
 from sanderling.records import (
     Artifact,
     Container,
@@ -31,7 +41,6 @@ from sanderling.records import (
     ResultOutput,
 )
 from sanderling.sandbox.base import (
-    ChangedFile,
     Ended,
     Error,
     Happening,
@@ -57,6 +66,18 @@ _SUFFIXES = {
 }
 _DIED = "The sandbox stopped while the code ran: files are kept as they were before this call."
 _UNCOLLECTED = "The sandbox went away before all files that were made could be kept."
+_UNKEPT = (
+    "The server's disk is full: some files that were made cannot be downloaded. They are in the "
+    "container, and are kept by the next call for which there is room."
+)
+_UNKEPT_IMAGE = "The server's disk is full: a picture that was shown could not be kept."
+# Of an execution that was in line and never ran.
+_REVOKED = Ended("interrupted", 0.0, (), (), notice=None, is_fresh=False)
+
+
+def _since(began_s: float) -> float:
+    """Milliseconds since that moment of the event loop's clock."""
+    return (asyncio.get_running_loop().time() - began_s) * 1000
 
 
 async def _once(data: bytes) -> AsyncIterator[bytes]:
@@ -91,6 +112,7 @@ class Cell:
         sandbox: Sandbox,
         boxes: Boxes,
         files: Files,
+        place: Place,
         tell: Callable[[ContainerHappening], None],
     ) -> None:
         self._container = container
@@ -100,6 +122,7 @@ class Cell:
         self._sandbox = sandbox
         self._boxes = boxes
         self._files = files
+        self._place = place
         self._tell = tell
         self._log = OutputLog()
         self._notices: list[str] = []
@@ -109,27 +132,26 @@ class Cell:
         """
         Run the cell to its end and return its record; the record is not told yet.
 
+        A container that goes away after the execution was taken on ends it as interrupted.
+
         Raises:
-            NotFound, Expired: the container is not running any more.
-            SandboxError: no box could be made; nothing was run.
+            NotFound, Expired: the container was not running any more.
+            RateLimited, SandboxError: no box could be made; nothing was run.
         """
-        await self._prepare(live)
+        live.written.clear()
         try:
-            ended = await self._run(live)
-        except NotFound:
-            # The box went between `ready` and now (the host was restarted): nothing was run yet.
-            live.is_whole = False
-            await self._prepare(live)
-            try:
-                ended = await self._run(live)
-            except NotFound as error:
-                raise BoxDied("The box went away twice before the code could run.") from error
-        await self._collect(ended, live)
+            ended = await self._run_in_box(live)
+        except (NotFound, Expired):
+            if not live.is_closed:
+                raise
+            ended = _REVOKED
+        if ended is not _REVOKED:
+            await self._collect(ended, live)
+            live.has_run = True
         if ended.notice is not None:
             self._notices.append(ended.notice)
         elif ended.is_fresh and live.has_run and VARIABLES_GONE not in self._notices:
             self._notices.append(VARIABLES_GONE)
-        live.has_run = True
         for notice in self._notices:
             self._tell(self._log.add_notice(notice))
         return Execution(
@@ -142,21 +164,41 @@ class Cell:
             notice=" ".join(self._notices) or None,
         )
 
+    async def _run_in_box(self, live: Live) -> Ended:
+        """Run the cell, in a box that is made if there is none, unless it was revoked by then."""
+        for _ in range(2):
+            if self._place.is_revoked:
+                return _REVOKED
+            await self._prepare(live)
+            if self._place.is_revoked:
+                return _REVOKED
+            self._place.is_handed_over = True
+            try:
+                return await self._run(live)
+            except NotFound:
+                # The box went between `ready` and now (the host was restarted, the container
+                # closed): nothing was run yet.
+                live.is_whole = False
+                self._place.is_handed_over = False
+        raise BoxDied("The box went away twice before the code could run.")
+
     async def _prepare(self, live: Live) -> None:
         await self._boxes.ready(self._container)
         self._notices, live.notices = live.notices, []
 
     async def _run(self, live: Live) -> Ended:
-        clock = asyncio.get_running_loop()
-        began_s = clock.time()
+        began_s = asyncio.get_running_loop().time()
         try:
             return await self._attempt(live)
+        except MachineFull:
+            raise  # it waited for its turn in vain, and was not run
         except SandboxError:
+            if live.is_closed:
+                return Ended("interrupted", _since(began_s), (), (), notice=None, is_fresh=False)
             # The box boundary: whatever goes on in there is cut off, so that it cannot go on
             # beside the box that will take its place.
             await self._cut_off(live)
-            duration_ms = (clock.time() - began_s) * 1000
-            return Ended("died", duration_ms, (), (), notice=_DIED, is_fresh=False)
+            return Ended("died", _since(began_s), (), (), notice=_DIED, is_fresh=False)
 
     async def _attempt(self, live: Live) -> Ended:
         happenings = self._sandbox.execute(
@@ -186,7 +228,12 @@ class Cell:
             case Error(name=name, message=message, traceback=traceback):
                 self._tell(self._log.add(ErrorOutput(name, message, traceback)))
             case Image():
-                file = await self._keep_image(happening, live)
+                try:
+                    file = await self._keep_image(happening, live)
+                except StorageFull:
+                    if _UNKEPT_IMAGE not in self._notices:
+                        self._notices.append(_UNKEPT_IMAGE)
+                    return
                 self._artifacts[file.path] = _artifact(file)
                 encoded = base64.b64encode(happening.data).decode("ascii")
                 data_url = f"data:{happening.mime};base64,{encoded}"
@@ -240,45 +287,61 @@ class Cell:
 
     async def _collect(self, ended: Ended, live: Live) -> None:
         """Bring the files the cell made, changed or removed into the records."""
-        ours = [
-            changed
-            for changed in ended.changed
-            if is_clean_path(changed.path) and live.written.get(changed.path) != changed.bytes
-        ]
         async with live.lock:
             if live.is_closed:
                 return  # the container went while the cell ran, and its files with it
-            for path in ended.removed:  # first, as it makes room
-                await self._files.drop_path(self._container.id, path)
-                self._artifacts.pop(path, None)
+            ours = {
+                changed.path: changed.bytes
+                for changed in ended.changed
+                if is_clean_path(changed.path) and live.written.get(changed.path) != changed.bytes
+            }
+            # What an earlier one could not record: its size is not known any more.
+            ours |= dict.fromkeys(sorted(live.missed - {*ours, *ended.removed}), 0)
+            # Until each is done with; a cell that makes thousands is told, and not asked for more.
+            live.missed = {*list(ours)[:FILES_PER_EXECUTION_MAX], *ended.removed}
             try:
-                await self._collect_changed(ours[:FILES_PER_EXECUTION_MAX])
+                for path in ended.removed:  # first, as it makes room
+                    await self._files.drop_path(self._container.id, path)
+                    live.missed.discard(path)
+                    self._artifacts.pop(path, None)
+                await self._collect_changed(
+                    dict(list(ours.items())[:FILES_PER_EXECUTION_MAX]), live
+                )
             except SandboxError:
                 live.is_whole = False
                 self._notices.append(_UNCOLLECTED)
+            except StorageFull:
+                self._notices.append(_UNKEPT)
         if len(ours) > FILES_PER_EXECUTION_MAX:
             self._notices.append(
                 f"{len(ours)} files were made or changed; only the first "
                 f"{FILES_PER_EXECUTION_MAX} can be downloaded. Pack them into one archive."
             )
 
-    async def _collect_changed(self, changed_files: Sequence[ChangedFile]) -> None:
+    async def _collect_changed(self, sizes: Mapping[str, int], live: Live) -> None:
+        """
+        Record files, of about these bytes, as they are now in the box; none is missed then.
+
+        Raises:
+            SandboxError, StorageFull: some are left.
+        """
         too_large: list[str] = []
         room = await self._files.room(self._container.id)
-        for changed in changed_files:
-            bytes_max = room.at(changed.path)
-            if changed.bytes > bytes_max:  # known before a gigabyte is copied
-                too_large.append(changed.path)
-                continue
+        for path, size in sizes.items():
+            bytes_max = room.at(path)
             try:
-                file = await self._pull(changed.path, bytes_max=bytes_max)
+                if size > bytes_max:  # known before a gigabyte is copied
+                    raise TooLarge
+                file = await self._pull(path, bytes_max=bytes_max)
             except NotFound:
-                continue  # gone again: a thread or process of the cell's removed it
+                # Gone again: a thread or process of the cell's removed it.
+                await self._files.drop_path(self._container.id, path)
             except TooLarge:
-                too_large.append(changed.path)
-                continue
-            room.take(file)
-            self._artifacts[changed.path] = _artifact(file)
+                too_large.append(path)
+            else:
+                room.take(file)
+                self._artifacts[path] = _artifact(file)
+            live.missed.discard(path)
         if too_large:
             named = ", ".join(too_large[:_TOO_LARGE_NAMED_MAX])
             unnamed = len(too_large) - _TOO_LARGE_NAMED_MAX

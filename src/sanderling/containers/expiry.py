@@ -25,6 +25,7 @@ async def expire_forever(containers: Containers, *, every_s: float = 15.0) -> No
     while True:
         try:
             await containers.expire_idle()
+            await containers.close_strays()
         except SanderlingError as error:
             logs.error("expiry.failed", reason=error.message)
         await asyncio.sleep(every_s)

@@ -120,7 +120,7 @@ class Files:
             await self._store.release_blob(file.blob_id)
         return file
 
-    async def drop_all(self, container_id: str) -> None:
-        """Forget every file of a container and let the bytes go."""
-        for file in await self._store.container_files.all(container_id):
-            await self.drop_path(container_id, file.path)
+    async def drop(self, file: ContainerFile) -> None:
+        """Forget a file and let its bytes go."""
+        await self._store.container_files.delete(file.container_id, file.id)
+        await self._store.release_blob(file.blob_id)

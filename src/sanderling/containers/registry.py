@@ -8,23 +8,22 @@ be revived, as the API documents, and one in which code is running never expires
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from typing import Any, Literal
+from collections.abc import AsyncIterator, Sequence
+from typing import Literal
 
 from sanderling.clock import Clock
 from sanderling.containers.boxes import Boxes
-from sanderling.containers.executions import Cell
 from sanderling.containers.files import Files
 from sanderling.containers.happenings import ContainerHappening
 from sanderling.containers.lifecycle import is_overdue, refuse_unless_running
+from sanderling.containers.retention import Retention
+from sanderling.containers.running import Running
 from sanderling.errors import (
-    HostUnavailable,
     InvalidRequest,
     NotFound,
-    RequestError,
     SandboxError,
+    SanderlingError,
 )
 from sanderling.ids import new_id
 from sanderling.observe import logs
@@ -32,7 +31,6 @@ from sanderling.records import (
     MEMORY_TIER_BYTES,
     Container,
     ContainerFile,
-    Execution,
     MemoryTier,
     StoredFile,
 )
@@ -57,8 +55,12 @@ class Containers:
         idle_minutes: int = 20,
         file_bytes_max: int = 512 << 20,
         container_bytes_max: int = 2 << 30,
+        files_kept_s: float = 7 * 86400.0,
     ) -> None:
-        """container_bytes_max: what code may leave in one container, all its files together."""
+        """
+        container_bytes_max: what code may leave in one container, all its files together.
+        files_kept_s: how long it can be had when the container has expired.
+        """
         self._store = store
         self._sandbox = sandbox
         self._clock = clock
@@ -67,7 +69,10 @@ class Containers:
         self._files = Files(
             store, clock, file_bytes_max=file_bytes_max, container_bytes_max=container_bytes_max
         )
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._retention = Retention(store, self._files, clock, kept_s=files_kept_s)
+        self._running = Running(
+            sandbox, self._boxes, self._files, clock, get=self.get, touch=self._touch
+        )
 
     # ---- containers ----------------------------------------------------------------------------
 
@@ -167,12 +172,31 @@ class Containers:
         await self._store.containers.set_status(container_id, "deleted")
         logs.info("container.deleted", container_id=container_id)
         await self._close_box(container_id)
-        await self._files.drop_all(container_id)
+        await self._discard(container_id)
 
     async def expire_idle(self) -> int:
         """Expire every container that has been idle for too long; return how many."""
         idle = await self._store.containers.idle_since(self._clock.now())
         return sum([await self._expire(container) for container in idle])
+
+    async def discard_due(self) -> int:
+        """Discard the files that are not to be kept any more; return how many."""
+        return await self._retention.sweep()
+
+    async def close_strays(self) -> int:
+        """
+        End the boxes of containers that are over: those that a server which was killed, or a host
+        that did not answer, left standing. Return how many.
+
+        Raises:
+            HostUnavailable: nobody to ask.
+        """
+        count = 0
+        for container_id in set(await self._sandbox.containers()) - self._boxes.known():
+            found = await self._store.containers.find(container_id)
+            if found is None or found.status != "running":
+                count += await self._sandbox.close(container_id)
+        return count
 
     # ---- files ---------------------------------------------------------------------------------
 
@@ -276,80 +300,45 @@ class Containers:
 
         Nothing is reported: whatever fails here fails again, and is told, at the execution.
         """
-        if self._boxes.is_standing(container.id):
-            return
+        self._running.prepare(container)
 
-        async def make_ready() -> None:
-            try:
-                await self._boxes.ready(container)
-            except (SandboxError, RequestError) as error:
-                logs.debug("box.unprepared", container_id=container.id, reason=error.message)
-
-        self._own(make_ready(), name=container.id)
-
-    async def execute(
+    def execute(
         self, container: Container, code: str, *, execution_id: str, timeout_s: float
     ) -> AsyncIterator[ContainerHappening]:
         """
         Run one cell; yield outputs as they appear, then exactly one Execution.
 
-        The execution is ours, not the caller's: leaving the iterator neither stops the cell nor
-        keeps its files from being collected. `interrupt` stops it.
+        Executions of a container run one after the other, in the order of these calls. They are
+        ours, not the caller's: leaving the iterator neither stops the cell nor keeps its files
+        from being collected. `interrupt` stops it, running or not yet.
 
         Args:
             execution_id: `exec_…`, fresh.
             timeout_s: wall seconds for the cell.
 
         Raises:
+            RateLimited: too many wait already; raised by the call itself. Else by the iterator:
             NotFound, Expired: the container cannot be used; nothing was run.
             SandboxError: no box could be made; nothing was run.
         """
-        told: asyncio.Queue[ContainerHappening | None] = asyncio.Queue()  # None: nothing follows
-
-        cell = Cell(
-            container,
-            code,
-            execution_id=execution_id,
-            timeout_s=timeout_s,
-            sandbox=self._sandbox,
-            boxes=self._boxes,
-            files=self._files,
-            tell=told.put_nowait,
+        return self._running.execute(
+            container, code, execution_id=execution_id, timeout_s=timeout_s
         )
-
-        async def perform() -> None:
-            try:
-                await self._perform(container, cell, told.put_nowait)
-            finally:
-                told.put_nowait(None)
-
-        task = self._own(perform(), name=execution_id)
-        while (happening := await told.get()) is not None:
-            yield happening
-        await asyncio.wait({task})
-        if task.cancelled():
-            raise HostUnavailable("The server is shutting down.")
-        task.result()
 
     async def interrupt(self, organization_id: str, container_id: str, execution_id: str) -> bool:
         """
-        Interrupt an execution, running or queued; False if it is not there or is over.
+        Interrupt an execution, running or in line; False if it is not there or is over.
 
         Raises:
             NotFound, Expired: the container cannot be used.
             HostUnavailable: nobody to ask.
         """
         await self.get(organization_id, container_id)
-        try:
-            return await self._sandbox.interrupt(container_id, execution_id)
-        except NotFound:
-            return False  # no box: nothing runs
+        return await self._running.interrupt(container_id, execution_id)
 
     async def close(self) -> None:
         """Stop what is being done for containers. Boxes are the host's and are left alone."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._running.close()
 
     # ---- inside --------------------------------------------------------------------------------
 
@@ -369,7 +358,14 @@ class Containers:
             return False  # used by somebody else since we looked
         logs.info("container.expired", container_id=container.id)
         await self._close_box(container.id)
+        await self._discard(container.id)
         return True
+
+    async def _discard(self, container_id: str) -> None:
+        try:
+            await self._retention.sweep(container_id)
+        except SanderlingError as error:  # it is made again, of all containers, before long
+            logs.warning("sweep.failed", reason=error.message)
 
     async def _close_box(self, container_id: str) -> None:
         try:
@@ -402,44 +398,9 @@ class Containers:
     ) -> ContainerFile:
         async with self._boxes.live(container_id).lock:
             # Under the lock, as `delete` takes it too: what came after it would never be dropped.
-            refuse_unless_running(container_id, await self._store.containers.find(container_id))
+            await self._boxes.check_running(container_id)
             path = await self._files.free_path(container_id, filename)
             await self._boxes.write(container_id, path, self._store.blobs.read(blob_id))
             return await self._files.put(
                 container_id, path, blob_id=blob_id, bytes=bytes, source=source
             )
-
-    async def _perform(
-        self, container: Container, cell: Cell, tell: Callable[[Execution], None]
-    ) -> None:
-        if is_overdue(container, self._clock.now()):
-            container = await self.get(container.organization_id, container.id)
-        live = self._boxes.begin(container.id)  # at once, so that it cannot expire in between
-        try:
-            execution = await cell.perform(live)
-            tell(execution)
-            # Nobody waits for this; before `end`, because from then on the container may expire.
-            await self._touch(container)
-        finally:
-            self._boxes.end(container.id)
-        logs.info(
-            "execution.finished",
-            container_id=container.id,
-            execution_id=execution.id,
-            status=execution.status,
-            duration_ms=execution.duration_ms,
-        )
-
-    def _own(self, work: Coroutine[Any, Any, None], *, name: str) -> asyncio.Task[None]:
-        task = asyncio.create_task(work, name=name)
-        self._tasks.add(task)
-        task.add_done_callback(self._disown)
-        return task
-
-    def _disown(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        error = None if task.cancelled() else task.exception()
-        # Raised to the listener as well, if there still is one. Who asks for what is not there
-        # must not be able to fill the log.
-        if error is not None and not isinstance(error, RequestError):
-            logs.error("execution.failed", cause=error, execution_id=task.get_name())

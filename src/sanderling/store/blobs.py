@@ -29,7 +29,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self, TypeVar
 
-from sanderling.errors import NotFound, SanderlingError, SetupError, TooLarge
+from sanderling.errors import NotFound, SanderlingError, SetupError, StorageFull, TooLarge
 from sanderling.ids import new_id
 
 T = TypeVar("T")
@@ -94,6 +94,10 @@ class Blobs:
         if match is None:
             raise NotFound("No such blob.")
         return self._root / match[1] / blob_id
+
+    def has(self, blob_id: str) -> bool:
+        """Return whether there is such a blob. Asks the disk at once, for a few microseconds."""
+        return self.path(blob_id).exists()
 
     async def size(self, blob_id: str) -> int:
         """Return the blob's length in bytes. Raises NotFound when there is no such blob."""
@@ -178,7 +182,7 @@ class BlobWriter:
 
         Raises:
             TooLarge: the blob would have more than `bytes_max` bytes.
-            SanderlingError: the disk is full, or fails.
+            StorageFull: the disk is full. SanderlingError: it fails.
         """
         if self.bytes + len(chunk) > self._bytes_max:
             raise TooLarge(f"The file is too large: at most {self._bytes_max} bytes are accepted.")
@@ -294,7 +298,7 @@ def _disk_errors() -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise SanderlingError(
+            raise StorageFull(
                 "The disk of the data folder is full; the file was not stored."
             ) from error
         raise SanderlingError(f"The file could not be stored: {error.strerror}.") from error

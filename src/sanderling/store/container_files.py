@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, delete, insert, select, update
 
+from sanderling.errors import NotFound
 from sanderling.records import ContainerFile
 from sanderling.store.database import Database
 from sanderling.store.paging import Listing, Page, by_creation, select_page
@@ -26,8 +28,12 @@ def _named(container_id: str, file_id: str) -> ColumnElement[bool]:
 class ContainerFileTable:
     """What is known of each container file; its bytes are a blob."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(
+        self, database: Database, has_blob: Callable[[str], bool] = lambda _: True
+    ) -> None:
+        """has_blob: whether the bytes of that id are there."""
         self._database = database
+        self._has_blob = has_blob
 
     async def upsert(self, file: ContainerFile) -> ContainerFile:
         """
@@ -35,9 +41,16 @@ class ContainerFileTable:
 
         A path that is known keeps its id and created_at and takes all else from `file`; the caller
         then releases the blob it had before.
+
+        Raises:
+            NotFound: the blob is gone: whoever had it before let it go meanwhile.
         """
 
         def work(connection: Connection) -> ContainerFile:
+            # Within a write transaction, as every deletion of a blob is: one that is there now
+            # and is referred to from here on cannot be deleted in between.
+            if not self._has_blob(file.blob_id):
+                raise NotFound("The content of this file has been deleted.")
             values = _ROWS.encode(file)
             changes = {"blob_id": values["blob_id"], "record": values["record"]}
             row = connection.execute(
@@ -102,6 +115,28 @@ class ContainerFileTable:
                 scope=container_files.c.container_id == container_id,
             )
             return Listing([_ROWS.decode(row) for row in rows], has_more)
+
+        return await self._database.read(work)
+
+    async def due(
+        self, expired_before: float, *, limit: int, container_id: str | None = None
+    ) -> list[ContainerFile]:
+        """
+        Return files that are not to be kept any more, `limit` at most: all of deleted containers;
+        of expired ones what clients put there, and all if it expired before that moment.
+        """
+        deadline = containers.c.last_active_at + containers.c.expires_after_minutes * 60
+        source = container_files.c.record["source"].as_string()
+        is_over = (containers.c.status == "deleted") | (
+            (containers.c.status == "expired")
+            & ((source != "assistant") | (deadline <= expired_before))
+        )
+        statement = select(container_files).join(containers).where(is_over).limit(limit)
+        if container_id is not None:
+            statement = statement.where(containers.c.id == container_id)
+
+        def work(connection: Connection) -> list[ContainerFile]:
+            return [_ROWS.decode(row) for row in connection.execute(statement).mappings()]
 
         return await self._database.read(work)
 

@@ -29,7 +29,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError, StatementError
 from sqlalchemy.pool import QueuePool, StaticPool
 
-from sanderling.errors import InvalidRequest, SanderlingError, SetupError
+from sanderling.errors import InvalidRequest, SanderlingError, SetupError, StorageFull
 from sanderling.store import migrations
 
 T = TypeVar("T")
@@ -175,7 +175,7 @@ def _failure(cause: BaseException) -> SanderlingError:
     if isinstance(cause, UnicodeEncodeError):
         return InvalidRequest("The request holds text that is not valid Unicode.")
     if getattr(cause, "sqlite_errorname", "") == "SQLITE_FULL":
-        return SanderlingError("The disk of the data folder is full; nothing was written.")
+        return StorageFull("The disk of the data folder is full; nothing was written.")
     return SanderlingError(f"The database failed: {cause}.")
 
 

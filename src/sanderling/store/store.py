@@ -45,7 +45,7 @@ class Store:
         self.blobs = blobs
         self.files = FileTable(database)
         self.containers = ContainerTable(database)
-        self.container_files = ContainerFileTable(database)
+        self.container_files = ContainerFileTable(database, blobs.has)
         self.runs = RunTable(database)
         self.events = EventTable(database)
         self.keys = KeyTable(database, clock)
