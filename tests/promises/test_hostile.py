@@ -216,5 +216,5 @@ async def test_promise_holds_for_the_kernel_after_a_crash(spawner: Spawner, prob
     afterwards = await printed(box, "print(6 * 7)")
     await end(box)
 
-    assert re.fullmatch(probe.pattern, answer), answer
+    assert re.fullmatch(probe.expected(), answer), answer
     assert afterwards == SURVIVED

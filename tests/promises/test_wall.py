@@ -1,14 +1,15 @@
 """
 What hostile code gets inside a box: nothing, whoever runs the host.
 
-The probes run twice: as whoever runs the tests (as root: a uid range), and as a plain user (one
-uid). The tests below them are about more than one box.
+The probes run three times: as whoever runs the tests (as root: a uid range), as a plain user (one
+uid), and as one with subordinate uids. The tests below them are about more than one box.
 """
 
 from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -35,7 +36,8 @@ EVERY_PROBE = pytest.mark.parametrize(
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def spawner(guest_env: Environment) -> AsyncIterator[Spawner]:
-    made = await Spawner.start(env=guest_env.path, disk_bytes=64 << 20, logs_bytes_max=1 << 20)
+    with probes.planted_secret():
+        made = await Spawner.start(env=guest_env.path, disk_bytes=64 << 20, logs_bytes_max=1 << 20)
     yield made
     await made.close()
 
@@ -53,11 +55,12 @@ async def box(spawner: Spawner) -> AsyncIterator[Box]:
 @pytest.fixture(scope="module")
 def plain_answers(each_plain_user: PlainUser, plain_server: PlainServer) -> dict[str, list[str]]:
     """What the probes answer when a plain user runs the host; all in one process of that user's."""
-    script = each_plain_user.home / "probes.py"
-    script.write_text(Path(probes.__file__).read_text())
-    script.chmod(0o644)
+    folder = each_plain_user.home / "probes"
+    shutil.copytree(Path(probes.__file__).parent, folder, ignore=shutil.ignore_patterns("__py*"))
+    for path in (folder, *folder.iterdir()):
+        path.chmod(0o755)
     done = subprocess.run(
-        each_plain_user.command(plain_server.python, script, plain_server.guest_env.path),
+        each_plain_user.command(plain_server.python, "-m", "probes", plain_server.guest_env.path),
         capture_output=True,
         text=True,
         timeout=300,
@@ -72,9 +75,9 @@ def plain_answers(each_plain_user: PlainUser, plain_server: PlainServer) -> dict
 @EVERY_PROBE
 @SAME_LOOP
 async def test_promise(spawner: Spawner, probe: Probe) -> None:
-    answer, afterwards = await probes.answer_of(spawner, probe)
+    answer, afterwards = await probes.answer_of(spawner.spawn, probe)
 
-    assert re.fullmatch(probe.pattern, answer), answer
+    assert re.fullmatch(probe.expected(), answer), answer
     assert afterwards == SURVIVED, "the kernel did not survive"
 
 
@@ -82,7 +85,7 @@ async def test_promise(spawner: Spawner, probe: Probe) -> None:
 def test_promise_for_a_plain_user(plain_answers: dict[str, list[str]], probe: Probe) -> None:
     answer, afterwards = plain_answers[probe.promise]
 
-    assert re.fullmatch(probe.pattern, answer), answer
+    assert re.fullmatch(probe.expected(), answer), answer
     assert afterwards == SURVIVED, "the kernel did not survive"
 
 

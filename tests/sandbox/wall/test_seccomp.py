@@ -55,7 +55,7 @@ def test_every_refused_call_answers_eperm(machine: str) -> None:
 @pytest.mark.parametrize("machine", MACHINES)
 def test_a_call_in_no_list_answers_enosys(machine: str) -> None:
     conditional = {"clone", "clone3", "socket", "socketpair", "ioctl", "personality", "prctl"}
-    conditional |= {"setsockopt"}
+    conditional |= {"setsockopt", "fadvise64", "preadv2"}
     listed = (
         seccomp.ALLOWED | seccomp.REFUSED | seccomp.PRETENDED | seccomp.UNSUPPORTED | conditional
     )
@@ -165,7 +165,31 @@ def test_a_socket_can_only_pretend_to_linger(machine: str) -> None:
 
 
 @pytest.mark.parametrize("machine", MACHINES)
+def test_buffers_of_a_socket_only_pretend_to_grow(machine: str) -> None:
+    for option in (7, 8, 32, 33):  # SO_SNDBUF, SO_RCVBUF, and both by force
+        assert run(machine, "setsockopt", 5, 1, option) == refuses(0)
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_what_lies_in_memory_of_shared_files_is_neither_shown_nor_changed(machine: str) -> None:
+    assert run(machine, "cachestat") == refuses(errno.EPERM)
+    assert run(machine, "mincore") == refuses(errno.EPERM)
+    assert run(machine, "preadv2", 3, 0, 1, 0, 0, 0) == ALLOW
+    assert run(machine, "preadv2", 3, 0, 1, 0, 0, 0x8) == refuses(errno.EOPNOTSUPP)  # RWF_NOWAIT
+    assert run(machine, "preadv2", 3, 0, 1, 0, 0, 0x1 | 0x8) == refuses(errno.EOPNOTSUPP)
+    assert run(machine, "fadvise64", 3, 0, 0, 3) == ALLOW  # POSIX_FADV_WILLNEED
+    assert run(machine, "fadvise64", 3, 0, 0, 4) == refuses(0)  # POSIX_FADV_DONTNEED
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+@pytest.mark.parametrize("name", ["splice", "tee", "vmsplice", "msgrcv", "shmat", "io_cancel"])
+def test_what_no_program_here_needs_does_not_exist(machine: str, name: str) -> None:
+    assert run(machine, name) == refuses(errno.ENOSYS)
+
+
+@pytest.mark.parametrize("machine", MACHINES)
 def test_a_flush_of_the_machines_disks_is_only_pretended(machine: str) -> None:
+    assert run(machine, "sync") == refuses(0)
     assert run(machine, "syncfs") == refuses(0)
 
 

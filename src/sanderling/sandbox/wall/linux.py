@@ -195,6 +195,17 @@ def new_tmpfs(options: dict[str, str], attributes: int) -> int:
         os.close(context)
 
 
+def hide_arguments(name: str) -> None:
+    """Have /proc show `name` instead of this process's command line, and of those it forks."""
+    with open("/proc/self/stat", "rb") as file:
+        fields = file.read().rpartition(b")")[2].split()
+    start, end = int(fields[45]), int(fields[46])  # arg_start, arg_end: proc_pid_stat(5)
+    ctypes.memset(start, 0, end - start)
+    ctypes.memmove(start, name.encode(), min(len(name), end - start - 2))
+    # A last byte that is not 0 says that there is one string now, which ends at the first 0.
+    ctypes.memset(end - 1, 1, 1)
+
+
 def set_hostname(name: str) -> None:
     """sethostname(2)"""
     encoded = name.encode()

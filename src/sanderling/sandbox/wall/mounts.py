@@ -35,12 +35,13 @@ _ETC_WRITTEN = {
 }
 # Facts about the host that a plain /proc shows to everybody. Whatever of these exists is covered.
 _PROC_MASKED = (
-    "buddyinfo cmdline config.gz consoles crypto devices diskstats dma execdomains fb interrupts "
-    "iomem ioports kallsyms kcore keys key-users kmsg kpagecgroup kpagecount kpageflags latency_"
-    "stats locks misc modules mtrr pagetypeinfo partitions sched_debug schedstat slabinfo softirqs "
-    "swaps sysrq-trigger timer_list timer_stats vmallocinfo vmstat zoneinfo"
+    "buddyinfo cgroups cmdline config.gz consoles crypto devices diskstats dma execdomains fb "
+    "interrupts iomem ioports kallsyms kcore keys key-users kmsg kpagecgroup kpagecount "
+    "kpageflags latency_stats locks misc modules mtrr pagetypeinfo partitions sched_debug "
+    "schedstat slabinfo softirqs swaps sys/kernel/random/boot_id sysrq-trigger timer_list "
+    "timer_stats vmallocinfo vmstat zoneinfo"
 ).split()
-_PROC_MASKED_FOLDERS = ("acpi", "asound", "bus", "driver", "fs", "irq", "scsi", "sysvipc", "tty")
+_PROC_MASKED_FOLDERS = "acpi asound bus driver fs irq pressure scsi sysvipc tty".split()
 _PROC_READ_ONLY = ("sys",)
 
 _RO = linux.MOUNT_ATTR_RDONLY | linux.MOUNT_ATTR_NOSUID | linux.MOUNT_ATTR_NODEV

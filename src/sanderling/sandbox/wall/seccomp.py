@@ -22,10 +22,10 @@ from sanderling.sandbox.wall.syscall_numbers import NUMBERS
 
 ALLOWED = frozenset(
     """
-    accept accept4 access alarm arch_prctl bind brk cachestat capget chdir chmod chown clock_getres
+    accept accept4 access alarm arch_prctl bind brk capget chdir chmod chown clock_getres
     clock_gettime clock_nanosleep close close_range connect copy_file_range creat dup dup2 dup3
     epoll_create epoll_create1 epoll_ctl epoll_pwait epoll_pwait2 epoll_wait eventfd eventfd2 execve
-    execveat exit exit_group faccessat faccessat2 fadvise64 fallocate fchdir fchmod fchmodat
+    execveat exit exit_group faccessat faccessat2 fallocate fchdir fchmod fchmodat
     fchmodat2 fchown fchownat fcntl fdatasync fgetxattr flistxattr flock fork fstat fstatfs fsync
     ftruncate futex futex_wait futex_waitv futex_wake futimesat get_robust_list get_thread_area
     getcpu getcwd getdents getdents64 getegid geteuid getgid getgroups getitimer getpeername getpgid
@@ -34,7 +34,7 @@ ALLOWED = frozenset(
     linkat listen listxattr llistxattr lseek lstat madvise membarrier memfd_create mkdir mkdirat
     mlock mlock2 mmap mprotect mremap msync munlock munlockall munmap nanosleep newfstatat open
     openat openat2 pause pidfd_open pidfd_send_signal pipe pipe2 pkey_alloc pkey_free pkey_mprotect
-    poll ppoll pread64 preadv preadv2 prlimit64 pselect6 pwrite64 pwritev pwritev2 read readahead
+    poll ppoll pread64 preadv prlimit64 pselect6 pwrite64 pwritev pwritev2 read readahead
     readlink readlinkat readv recvfrom recvmmsg recvmsg rename renameat renameat2 restart_syscall
     rmdir rseq rt_sigaction rt_sigpending rt_sigprocmask rt_sigqueueinfo rt_sigreturn rt_sigsuspend
     rt_sigtimedwait rt_tgsigqueueinfo sched_get_priority_max sched_get_priority_min
@@ -49,21 +49,22 @@ ALLOWED = frozenset(
 )
 
 # Privileged, dangerous or a way around the wall. EPERM, as an unprivileged process expects.
-# inotify is among them because boxes read the same libraries: one would see what another imports.
+# inotify, mincore and cachestat are among them because boxes read the same libraries: one would see
+# what another imports.
 REFUSED = frozenset(
     """
-    acct add_key adjtimex bpf chroot clock_adjtime clock_settime delete_module fanotify_init
-    fanotify_mark finit_module fsconfig fsmount fsopen fspick get_mempolicy init_module io_destroy
-    io_getevents io_pgetevents io_setup io_submit io_uring_enter io_uring_register io_uring_setup
-    inotify_add_watch inotify_init inotify_init1 inotify_rm_watch ioperm iopl kcmp kexec_file_load
-    kexec_load keyctl landlock_add_rule landlock_create_ruleset landlock_restrict_self
-    lookup_dcookie mbind memfd_secret migrate_pages mincore mknod mknodat mlockall modify_ldt mount
-    mount_setattr move_mount move_pages mq_open msgget name_to_handle_at open_by_handle_at open_tree
-    perf_event_open pidfd_getfd pivot_root process_madvise process_mrelease process_vm_readv
-    process_vm_writev ptrace quotactl quotactl_fd reboot remap_file_pages request_key seccomp semget
-    set_mempolicy set_mempolicy_home_node setdomainname setfsgid setfsuid setgid setgroups
-    sethostname setns setregid setresgid setresuid setreuid settimeofday setuid shmget swapoff
-    swapon syslog umount2 unshare userfaultfd ustat vhangup
+    acct add_key adjtimex bpf cachestat chroot clock_adjtime clock_settime delete_module
+    fanotify_init fanotify_mark finit_module fsconfig fsmount fsopen fspick get_mempolicy
+    init_module io_destroy io_getevents io_pgetevents io_setup io_submit io_uring_enter
+    io_uring_register io_uring_setup inotify_add_watch inotify_init inotify_init1 inotify_rm_watch
+    ioperm iopl kcmp kexec_file_load kexec_load keyctl landlock_add_rule landlock_create_ruleset
+    landlock_restrict_self lookup_dcookie mbind memfd_secret migrate_pages mincore mknod mknodat
+    mlockall modify_ldt mount mount_setattr move_mount move_pages mq_open msgget name_to_handle_at
+    open_by_handle_at open_tree perf_event_open pidfd_getfd pivot_root process_madvise
+    process_mrelease process_vm_readv process_vm_writev ptrace quotactl quotactl_fd reboot
+    remap_file_pages request_key seccomp semget set_mempolicy set_mempolicy_home_node setdomainname
+    setfsgid setfsuid setgid setgroups sethostname setns setregid setresgid setresuid setreuid
+    settimeofday setuid shmget swapoff swapon syslog umount2 unshare userfaultfd ustat vhangup
     """.split()
 )
 
@@ -81,7 +82,9 @@ _OFFSET_NR, _OFFSET_ARCH = 0, 4
 _AF_UNIX, _AF_INET, _AF_INET6 = 1, 2, 10
 _SOCK_STREAM, _SOCK_DGRAM, _SOCK_TYPE_MASK = 1, 2, 0xF
 _IPPROTO_TCP, _IPPROTO_UDP = 6, 17
-_SOL_SOCKET, _SO_LINGER = 1, 13
+_SOL_SOCKET, _SO_SNDBUF, _SO_RCVBUF, _SO_LINGER = 1, 7, 8, 13
+_SO_SNDBUFFORCE, _SO_RCVBUFFORCE = 32, 33
+_POSIX_FADV_DONTNEED, _RWF_NOWAIT = 4, 8
 _TIOCSTI, _TIOCSETD, _TIOCLINUX = 0x5412, 0x5423, 0x541C
 
 Instruction = tuple[int, int, int, int]  # code, jump if true, jump if false, value
@@ -143,16 +146,17 @@ def _socket() -> list[Instruction]:
 
 def _setsockopt() -> list[Instruction]:
     """
-    Only pretend to set SO_LINGER. A socket that lingers makes wait whoever closes it last, and a
-    box can send one to the host, which has to close what it is sent.
+    Only pretend to set SO_LINGER and the sizes of buffers. A socket that lingers makes wait whoever
+    closes it last, and a box can send one to the host, which has to close what it is sent. Buffers
+    are memory of the machine that not every machine counts as the box's (`network.py`).
     """
+    pretended = (_SO_LINGER, _SO_SNDBUF, _SO_RCVBUF, _SO_SNDBUFFORCE, _SO_RCVBUFFORCE)
+    options = _all_but(2, pretended, _errno(0))
     return [
         (_LD_ABS, 0, 0, _offset_of_argument(1)),
-        (_JEQ, 0, 3, _SOL_SOCKET),
-        (_LD_ABS, 0, 0, _offset_of_argument(2)),
-        (_JEQ, 0, 1, _SO_LINGER),
-        _errno(0),
+        (_JEQ, 1, 0, _SOL_SOCKET),
         _ALLOW,
+        *options,
     ]
 
 
@@ -171,6 +175,15 @@ def _conditional() -> dict[str, list[Instruction]]:
         "socket": _socket(),
         "setsockopt": _setsockopt(),
         "socketpair": _only(0, (_AF_UNIX,), _errno(errno.EAFNOSUPPORT)),
+        # The machine's disks are everybody's: what a box is done with, others may want in memory.
+        "fadvise64": _all_but(3, (_POSIX_FADV_DONTNEED,), _errno(0)),
+        # A read that fails unless the page is in memory shows what others have read.
+        "preadv2": [
+            (_LD_ABS, 0, 0, _offset_of_argument(5)),
+            (_JSET, 0, 1, _RWF_NOWAIT),
+            _errno(errno.EOPNOTSUPP),
+            _ALLOW,
+        ],
         "ioctl": _all_but(1, (_TIOCSTI, _TIOCSETD, _TIOCLINUX), eperm),
         "personality": _only(0, (0, 0xFFFFFFFF), eperm),
         "prctl": _all_but(0, (linux.PR_SET_MM, linux.PR_SET_SECCOMP), eperm),

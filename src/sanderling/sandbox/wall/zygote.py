@@ -23,7 +23,6 @@ import os
 import shutil
 import signal
 import socket
-import struct
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -38,6 +37,7 @@ from sanderling.sandbox.wall import (
     landlock,
     linux,
     mounts,
+    network,
     rlimits,
     seccomp,
     views,
@@ -48,7 +48,6 @@ _FDS_MAX = 16
 _KERNEL_FDS = 5
 _FIRST_SPARE_FD = 200
 _TRIAL = linux.MOUNT_ATTR_NOSUID | linux.MOUNT_ATTR_NODEV | linux.MOUNT_ATTR_NOEXEC
-_SIOCSIFFLAGS, _IFF_UP_RUNNING = 0x8914, 0x41
 _BOX_NAMESPACES = (
     ("mnt", linux.CLONE_NEWNS),
     ("net", linux.CLONE_NEWNET),
@@ -193,6 +192,7 @@ def _warm_up(
     report = preload.preload(plan.preload)
     preload_ms = (time.perf_counter() - started) * 1000
     os.chdir("/")
+    linux.hide_arguments("python")  # they name folders of the host
     mounts.unmount_scratch()
     mounts.seal_root()
     preload.forget_one_thread()
@@ -304,7 +304,7 @@ class _Wall:
         view_fds: the user namespace through which the host sees /mnt/data, where it needs one.
         """
         linux.unshare(linux.CLONE_NEWNET)
-        _raise_loopback()
+        network.bring_up()
         linux.unshare(
             linux.CLONE_NEWNS | linux.CLONE_NEWIPC | linux.CLONE_NEWUTS | linux.CLONE_NEWCGROUP
         )
@@ -381,12 +381,6 @@ def arrange_descriptors(fds: list[int]) -> list[int]:
     first_free = 6 + len(rest)
     os.closerange(first_free, 65536)
     return list(range(6, first_free))
-
-
-def _raise_loopback() -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
-        request = struct.pack("16sh14x", b"lo", _IFF_UP_RUNNING)
-        fcntl.ioctl(any_socket.fileno(), _SIOCSIFFLAGS, request)
 
 
 def _descriptors(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
