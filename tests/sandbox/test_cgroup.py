@@ -1,19 +1,43 @@
 """Control groups, on whatever this machine offers."""
 
+from __future__ import annotations
+
+import fcntl
 import os
 import secrets
+import signal
 import subprocess
-from collections.abc import Iterator
+import sys
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from sanderling.sandbox import cgroup
+from sanderling.sandbox.cgroup import Cgroups, Hierarchy
+from sanderling.sandbox.group import Group
+
+DEADLINE_S = 20.0
+# A host that is killed while a process of its box is frozen.
+DYING_HOST = """
+import os, subprocess, sys
+from sanderling.sandbox import cgroup
+made = cgroup.find(cgroup.host_folder())
+group = made.create("box")
+quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+spinner = subprocess.Popen([sys.executable, "-c", "while True: pass"], **quiet)
+group.add(spinner.pid)
+group.freeze()
+while not group.is_frozen(): pass
+print(spinner.pid, *{str(folder) for folder in made.parents.values()}, flush=True)
+os.kill(os.getpid(), 9)
+"""
 
 
-@pytest.fixture
-def cgroups() -> Iterator[cgroup.Cgroups]:
-    found = cgroup.find(f"sanderling-test-{secrets.token_hex(4)}")
+@pytest.fixture(scope="module")
+def cgroups() -> Iterator[Cgroups]:
+    found = cgroup.find(cgroup.host_folder())
     if found.kind == "none":
         pytest.skip("no control groups can be made here")
     yield found
@@ -21,23 +45,106 @@ def cgroups() -> Iterator[cgroup.Cgroups]:
     assert not [p for p in found.parents.values() if p.exists()]
 
 
-def test_a_process_in_a_group_is_held_to_its_memory(cgroups: cgroup.Cgroups) -> None:
-    group = cgroups.create("box")
-    assert group is not None
-    group.limit(memory_bytes=64 << 20, cpu_count=1.0)
-    hog = subprocess.Popen(
-        ["/bin/sh", "-c", "read go; exec python3 -c 'b = b\"x\" * (256 << 20)'"],
+@pytest.fixture
+def group(cgroups: Cgroups) -> Iterator[Group]:
+    made = cgroups.create(secrets.token_hex(4))
+    assert made is not None
+    yield made
+    made.remove()
+
+
+def needs(group: Group, controller: str) -> None:
+    if not group.has(controller):
+        pytest.skip(f"this machine has no {controller} controller for us")
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + DEADLINE_S
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+def start(group: Group, code: str) -> subprocess.Popen[bytes]:
+    """Start a program that waits to be in its group before it does anything."""
+    process = subprocess.Popen(
+        ["/bin/sh", "-c", 'read go; exec "$0" -c "$1"', sys.executable, code],
         stdin=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
     )
-    group.add(hog.pid)
-    hog.communicate(b"go\n")
+    group.add(process.pid)
+    assert process.stdin is not None
+    process.stdin.write(b"go\n")
+    process.stdin.close()
+    return process
 
-    assert hog.returncode == -9
-    assert group.oom_kills() == 1
-    group.remove()
+
+def ticks(pid: int) -> int:
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return int(fields[11]) + int(fields[12])
 
 
-def test_a_removed_group_leaves_nothing(cgroups: cgroup.Cgroups) -> None:
+def is_there(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()
+
+
+def test_a_process_in_a_group_is_held_to_its_memory(group: Group) -> None:
+    needs(group, "memory")
+    group.limit(memory_bytes=64 << 20, cpu_count=1.0)
+    hog = start(group, "b = b'x' * (256 << 20)")
+
+    assert hog.wait() == -signal.SIGKILL
+    assert group.counts().oom_kills == 1
+
+
+def test_what_is_charged_to_a_group_is_known(group: Group) -> None:
+    needs(group, "memory")
+    code = "b = b'x' * (50 << 20); import sys; sys.stdout.close(); import time; time.sleep(60)"
+    hog = start(group, code)
+
+    until(lambda: group.process_bytes()[0] > 50 << 20)
+    assert group.memory_bytes() > 50 << 20
+    hog.kill()
+    hog.wait()
+
+
+def test_processes_that_are_refused_are_counted(group: Group) -> None:
+    needs(group, "pids")
+    (group.folders["pids"] / "pids.max").write_text("1")
+    lonely = start(group, "import os; os.fork()")
+
+    assert lonely.wait() == 1
+    assert group.counts().refused == 1
+
+
+def test_processors_that_are_used_up_are_counted(group: Group) -> None:
+    needs(group, "cpu")
+    group.limit(memory_bytes=1 << 30, cpu_count=0.1)
+    busy = start(group, "while True: pass")
+
+    until(lambda: group.counts().throttled > 0)
+    busy.kill()
+    busy.wait()
+
+
+def test_a_frozen_group_stands_still_and_goes_on_when_thawed(group: Group) -> None:
+    needs(group, "freezer")
+    busy = start(group, "while True: pass")
+    until(lambda: ticks(busy.pid) > 2)
+
+    group.freeze()
+    until(group.is_frozen)
+    before = ticks(busy.pid)
+    time.sleep(0.1)  # what must not happen has no moment at which it has not happened
+    assert ticks(busy.pid) == before
+
+    group.thaw()
+    until(lambda: ticks(busy.pid) > before)
+    busy.kill()
+    busy.wait()
+
+
+def test_a_removed_group_leaves_nothing(cgroups: Cgroups) -> None:
     group = cgroups.create("box")
     assert group is not None
     folders = list(group.folders.values())
@@ -48,21 +155,68 @@ def test_a_removed_group_leaves_nothing(cgroups: cgroup.Cgroups) -> None:
     assert not any(folder.exists() for folder in folders)
 
 
-def test_groups_of_a_host_that_was_killed_are_swept_and_those_of_a_living_one_stay(
-    cgroups: cgroup.Cgroups,
-) -> None:
-    gone = subprocess.Popen(["/bin/true"])
-    gone.wait()
+def test_all_boxes_together_leave_the_machine_something(cgroups: Cgroups) -> None:
+    told = {
+        path.name: int(path.read_text())
+        for folder in set(cgroups.parents.values())
+        for name in ("memory.max", "memory.limit_in_bytes", "cpu.weight", "cpu.shares", "pids.max")
+        if (path := folder / name).exists()
+    }
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+    assert told.get("memory.max", told.get("memory.limit_in_bytes", 0)) < memory
+    assert told.get("cpu.weight", 50) <= 50
+    assert told.get("cpu.shares", 512) <= 512
+    assert told.get("pids.max", 0) < int(Path("/proc/sys/kernel/pid_max").read_text())
+
+
+def test_a_host_that_ends_ends_what_is_frozen(group: Group, cgroups: Cgroups) -> None:
+    needs(group, "freezer")
+    busy = start(group, "while True: pass")
+    group.freeze()
+    until(group.is_frozen)
+
+    cgroups.end()
+
+    assert busy.wait() == -signal.SIGKILL
+
+
+def test_what_a_killed_host_left_frozen_is_ended_and_swept(cgroups: Cgroups) -> None:
+    if "freezer" in cgroups.missing:
+        pytest.skip("this machine has no freezer for us")
+    done = subprocess.run(
+        [sys.executable, "-c", DYING_HOST], capture_output=True, text=True, check=False
+    )
+    spinner, *folders = done.stdout.split()
+    assert done.returncode == -signal.SIGKILL
+    assert is_there(int(spinner))
+
+    cgroup.find(cgroup.host_folder()).close()
+
+    until(lambda: not is_there(int(spinner)))
+    assert not any(Path(folder).exists() for folder in folders)
+
+
+def test_the_groups_of_a_living_host_stay(cgroups: Cgroups) -> None:
     parent = next(iter(cgroups.parents.values())).parent
-    dead, living = parent / f"sanderling-host-{gone.pid}-00", parent / cgroup.host_folder()
-    for folder in (dead, dead / "box", living):
+    young = parent / cgroup.host_folder()  # it has no lock yet
+    foreign = parent / "sanderling-host-4194304-1-00"  # its number means nothing here
+    for folder in (young, foreign):
         folder.mkdir()
+    lock = os.open(foreign, os.O_RDONLY)
+    fcntl.flock(lock, fcntl.LOCK_EX)
 
-    cgroup.find(f"sanderling-test-{secrets.token_hex(4)}").close()
+    cgroup.find(cgroup.host_folder()).close()
 
-    assert not dead.exists()
-    assert living.exists()
-    living.rmdir()
+    assert young.exists()
+    assert foreign.exists()
+    os.close(lock)
+    young.rmdir()
+    cgroup.find(cgroup.host_folder()).close()
+    assert not foreign.exists()
+
+
+# ---- which of them -----------------------------------------------------------------------------
 
 
 def test_where_nothing_can_be_made_the_kind_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,20 +225,75 @@ def test_where_nothing_can_be_made_the_kind_is_none(monkeypatch: pytest.MonkeyPa
     found = cgroup.find("anything")
 
     assert found.kind == "none"
+    assert found.missing == cgroup.CONTROLLERS
     assert found.create("box") is None
 
 
-def test_a_subtree_given_to_us_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The candidates of a v2 machine, root and not: the order of preference."""
-    (tmp_path / "cgroup.controllers").write_text("cpuset cpu io memory pids\n")
-    memberships = {"": "/user.slice/me"}
+@pytest.mark.parametrize("controller", cgroup.CONTROLLERS)
+def test_a_controller_that_is_missing_leaves_the_others(
+    cgroups: Cgroups, monkeypatch: pytest.MonkeyPatch, controller: str
+) -> None:
+    if cgroups.kind != "v1":
+        pytest.skip("only v1 mounts them one by one")
+    v1, v2 = cgroup._mounted()
+    del v1[controller]
+    monkeypatch.setattr(cgroup, "_mounted", lambda: (v1, v2))
 
-    monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    as_user = list(cgroup._candidates("s", {}, tmp_path, memberships))
-    monkeypatch.setattr(os, "geteuid", lambda: 0)
-    as_root = list(cgroup._candidates("s", {}, tmp_path, memberships))
+    found = cgroup.find(cgroup.host_folder())
 
-    assert [kind for kind, _ in as_user] == ["delegated"]
-    assert as_user[0][1]["memory"] == tmp_path / "user.slice/me/s"
-    assert [kind for kind, _ in as_root] == ["v2", "delegated"]
-    assert as_root[0][1]["memory"] == tmp_path / "s"
+    group = found.create("box")
+    assert group is not None
+    group.limit(memory_bytes=1 << 30, cpu_count=1.0)
+    group.counts()
+    group.remove()
+    found.close()
+    assert found.missing == (controller, *(c for c in cgroups.missing if c != controller))
+
+
+def test_a_unified_hierarchy_without_controllers_is_passed_over(
+    cgroups: Cgroups, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    v1, v2 = cgroup._mounted()
+    if v2 is None or not v1:
+        pytest.skip("this machine is no hybrid")
+    name = cgroup.host_folder()
+
+    found = cgroup.find(name)
+
+    assert found.kind == "v1"
+    assert not (v2.mount / name).exists()
+    found.close()
+
+
+@pytest.mark.parametrize(
+    ("is_root", "membership", "expected"),
+    [
+        (False, "/user.slice/me", [("delegated", "user.slice/me")]),
+        (False, "/me/sanderling-self", [("delegated", "me")]),
+        (True, "/system.slice/it", [("v2", ""), ("delegated", "system.slice/it")]),
+        (True, "/", [("v2", "")]),
+        (True, "/sanderling-self", [("v2", "")]),
+    ],
+)
+def test_a_unified_hierarchy_is_used_at_its_root_or_where_we_are(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    is_root: bool,
+    membership: str,
+    expected: list[tuple[str, str]],
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0 if is_root else 1000)
+
+    found = list(cgroup._candidates({}, Hierarchy(tmp_path), {"": membership}))
+
+    assert [(kind, bases["memory"]) for kind, bases in found] == [
+        (kind, tmp_path / path) for kind, path in expected
+    ]
+
+
+@pytest.mark.parametrize(
+    ("root", "membership", "expected"),
+    [("/", "/a/b", "a/b"), ("/docker/1", "/docker/1", ""), ("/docker/1", "/docker/1/x", "x")],
+)
+def test_a_group_is_found_where_it_is_mounted(root: str, membership: str, expected: str) -> None:
+    assert Hierarchy(Path("/cg"), root).folder(membership) == Path("/cg") / expected

@@ -82,8 +82,13 @@ def test_no_more_boxes_are_made_than_there_are_descriptors_for():
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (1024, hard))
-        assert machine.boxes_max() == 59
+        assert machine.boxes_max() == 48
         resource.setrlimit(resource.RLIMIT_NOFILE, (200, hard))
         assert machine.boxes_max() == 1
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_boxes_together_leave_memory_and_process_numbers_to_the_machine():
+    assert machine.memory_bytes() // 2 <= machine.boxes_memory_bytes() < machine.memory_bytes()
+    assert 0 < machine.boxes_pids() < int(Path("/proc/sys/kernel/pid_max").read_text())

@@ -12,6 +12,8 @@ from typing import Any
 
 from sanderling.kernel.border import Border, data_bytes
 
+PROCESSES_MAX = 256  # processes and threads; joblib and BLAS on 64 cores fit, a fork bomb does not
+
 # Read by libraries when they load: in this process later, and in the processes it starts.
 _THREAD_VARIABLES = (
     "OMP_NUM_THREADS",

@@ -30,7 +30,9 @@ from sanderling.errors import BoxDied, SpawnFailed
 from sanderling.kernel import protocol
 from sanderling.observe import logs
 from sanderling.sandbox.base import BoxLimits, Error, Image, Logs, Result
-from sanderling.sandbox.cgroup import Group
+from sanderling.sandbox.freezer import Freezer
+from sanderling.sandbox.group import Counts, Group
+from sanderling.sandbox.processes import Processes
 from sanderling.sandbox.wall import egress
 
 CONFIGURE_DEADLINE_S = 10.0
@@ -55,11 +57,15 @@ class CellEnded:
 
     is_out_of_memory: the machine killed a process of the box for memory during the cell.
     dropped_bytes: logs, results and images left out because the cell showed too much.
+    is_crowded: it was refused a process or a thread, because there were too many.
+    is_throttled: its processors were used up at times.
     """
 
     status: Literal["ok", "error", "interrupted", "died"]
     is_out_of_memory: bool
     dropped_bytes: int
+    is_crowded: bool = False
+    is_throttled: bool = False
 
 
 Shown = Logs | Result | Image | Error | CellEnded
@@ -135,7 +141,9 @@ class Box:
         self._cell: _Cell | None = None
         self._cells = 0
         self._is_broken = False
-        self._oom_kills = 0  # as counted after the last cell
+        self._counts = Counts()  # after the last cell
+        self._processes = Processes(pid)
+        self._freezer = Freezer(group, self._processes, on_defiance=self.kill)
         self._assembler = protocol.Assembler()
         self._is_listening = False
         self._rest: asyncio.TimerHandle | None = None  # while not listening to a living box
@@ -206,6 +214,7 @@ class Box:
         cell = self._cell = _Cell(secrets.token_hex(16), self._logs_bytes_max)
         try:
             header = {"op": "execute", "cell": self._cells, "nonce": cell.nonce}
+            self.thaw()
             try:
                 await self._send(header, code.encode("utf-8", "surrogatepass"))
             except BoxDied:
@@ -216,11 +225,17 @@ class Box:
         finally:
             self._cell = None
             self._assembler.drop_unfinished()
-        before, self._oom_kills = self._oom_kills, self._count_oom_kills()
-        yield CellEnded(cell.status, self._oom_kills > before, cell.dropped_bytes)
+        before, self._counts = self._counts, self._count()
+        yield CellEnded(
+            cell.status,
+            is_out_of_memory=self._counts.oom_kills > before.oom_kills,
+            dropped_bytes=cell.dropped_bytes,
+            is_crowded=self._counts.refused > before.refused,
+            is_throttled=self._counts.throttled > before.throttled,
+        )
 
-    def _count_oom_kills(self) -> int:
-        return self._group.oom_kills() if self._group is not None else 0
+    def _count(self) -> Counts:
+        return self._group.counts() if self._group is not None else Counts()
 
     def interrupt(self) -> None:
         """Send one SIGINT. The kernel ignores it between cells."""
@@ -229,6 +244,35 @@ class Box:
     def kill(self) -> None:
         """SIGKILL the kernel; it is pid 1 of its namespace, so everything in the box dies."""
         self._signal(signal.SIGKILL)
+        self._freezer.thaw()  # in a v1 group the frozen cannot die
+
+    # ---- between cells -------------------------------------------------------------------------
+
+    def freeze(self) -> None:
+        """
+        Begin to stop everything in the box, until the next cell; `is_still` tells when it stands.
+
+        Clocks go on meanwhile. Files can be read and written from outside.
+        """
+        if not self.is_dead:
+            self._freezer.freeze()
+
+    def thaw(self) -> None:
+        """Let the box go on; `run_cell` does this itself."""
+        self._freezer.thaw()
+
+    @property
+    def is_still(self) -> bool:
+        """Whether nothing in the box runs any more."""
+        return self.is_dead or self._freezer.is_still()
+
+    def has_company(self) -> bool:
+        """Whether there are processes or threads in the box beside the kernel's one thread."""
+        if self.is_dead:
+            return False
+        if self._group is not None and self._group.has("pids"):
+            return self._group.tasks() > 1
+        return self._processes.has_company()
 
     async def wait_dead(self) -> None:
         """Wait until the kernel is gone."""
@@ -299,6 +343,7 @@ class Box:
     def _on_death(self) -> None:
         """The kernel ended: take what it left behind, then tell whoever waits."""
         self._loop.remove_reader(self._pidfd)
+        self._freezer.close()
         while self._take_messages() == "more":
             pass
         for fd, stream in self._pipes.items():

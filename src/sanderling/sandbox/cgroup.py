@@ -1,93 +1,63 @@
 """
-Control groups: memory, processes and CPU of a whole box, where the machine lets us.
+Control groups: memory, processes, processors and rest of a whole box, where the machine lets us.
 
 Four situations, found once when the host starts and named in `doctor`:
 
     v1          controllers mounted one by one, and we are root
     v2          the unified hierarchy, and we are root
     delegated   the unified hierarchy, and our own subtree was given to us (systemd Delegate=yes)
-    none        nothing we may write to: only the per-process limits hold
+    none        nothing we may write to
 
-A box's group is made empty, the kernel process is put in before it has run anything, and its
-children stay in it. Limits are set when a container takes the box.
+The one that offers most controllers is used; what it lacks is named too (`missing`). The host has a
+folder of its own, which bounds all its boxes together, and in it a group per box (`group.py`). A
+box's group is made empty, the kernel process is put in before it has run anything, and its children
+stay in it. Limits are set when a container takes the box.
+
+A host holds a lock on its folder for as long as it lives. The next host to start ends what is left
+in folders that nobody holds: a v1 freezer keeps even the killed from dying, and with them their
+zygote, until somebody thaws them.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import secrets
+import signal
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-PIDS_MAX = 512  # processes and threads; above RLIMIT_NPROC, which answers first and more politely
-_CPU_PERIOD_US = 100_000
-_V1_CONTROLLERS = ("memory", "pids", "cpu")
-_REMOVE_DEADLINE_S = 2.0
+from sanderling.sandbox import machine
+from sanderling.sandbox.group import REMOVE_DEADLINE_S, Group, remove_folder, write_if_there
+
+CONTROLLERS = ("memory", "pids", "cpu", "freezer")
+# All boxes together against one process of the server, or another service of the machine: half.
+CPU_WEIGHT = 50
+_CPU_SHARES = 512  # the same for v1
 _HOST_PREFIX = "sanderling-host-"
+_LEAF = "sanderling-self"  # where a delegated subtree's own processes go
+_LEAF_ATTEMPTS = 10  # processes may be born where others are just being moved away
 
 Kind = Literal["v1", "v2", "delegated", "none"]
 
 
-@dataclass
-class Group:
-    """
-    The groups of one box: one folder per v1 controller, or a single v2 folder.
+@dataclass(frozen=True)
+class Hierarchy:
+    """A mounted hierarchy: where, and which of its groups is seen there."""
 
-    Who holds it removes it: `remove` after the last process is dead.
-    """
+    mount: Path
+    root: str = "/"
 
-    folders: dict[str, Path]
-    is_v2: bool
-    _events_fd: int | None = None  # asked after every cell, so kept open
-
-    def add(self, pid: int) -> None:
-        """Move a process in. Raises OSError."""
-        for folder in set(self.folders.values()):
-            (folder / "cgroup.procs").write_text(str(pid))
-
-    def limit(self, *, memory_bytes: int, cpu_count: float | None) -> None:
-        """Set the memory and CPU limits. Raises OSError."""
-        memory, cpu = self.folders["memory"], self.folders["cpu"]
-        quota = None if cpu_count is None else int(cpu_count * _CPU_PERIOD_US)
-        if self.is_v2:
-            (memory / "memory.max").write_text(str(memory_bytes))
-            _write_if_there(memory / "memory.swap.max", "0")
-            (cpu / "cpu.max").write_text(f"{quota or 'max'} {_CPU_PERIOD_US}")
-            return
-        (memory / "memory.limit_in_bytes").write_text(str(memory_bytes))
-        _write_if_there(memory / "memory.memsw.limit_in_bytes", str(memory_bytes))
-        (cpu / "cpu.cfs_period_us").write_text(str(_CPU_PERIOD_US))
-        (cpu / "cpu.cfs_quota_us").write_text(str(quota or -1))
-
-    def oom_kills(self) -> int:
-        """How many processes of the box the machine has killed for memory so far."""
-        if self._events_fd is None:
-            name = "memory.events" if self.is_v2 else "memory.oom_control"
-            self._events_fd = os.open(self.folders["memory"] / name, os.O_RDONLY | os.O_CLOEXEC)
-        for line in os.pread(self._events_fd, 4096, 0).splitlines():
-            key, _, value = line.partition(b" ")
-            if key == b"oom_kill":
-                return int(value)
-        return 0
-
-    def remove(self) -> None:
-        """
-        Remove the groups; the dead need a moment to leave them, so this tries for a while.
-
-        Raises:
-            OSError: a process is still inside after the deadline.
-        """
-        if self._events_fd is not None:
-            os.close(self._events_fd)
-            self._events_fd = None
-        deadline = time.monotonic() + _REMOVE_DEADLINE_S
-        for folder in set(self.folders.values()):
-            _remove(folder, deadline)
+    def folder(self, membership: str) -> Path:
+        """Return where the group `membership` (a line of /proc/self/cgroup) is seen."""
+        if self.root != "/" and membership.startswith(self.root):
+            membership = membership.removeprefix(self.root)
+        return self.mount / membership.lstrip("/")
 
 
 @dataclass(frozen=True)
@@ -96,6 +66,12 @@ class Cgroups:
 
     kind: Kind
     parents: dict[str, Path]
+    _locks: list[int] = field(default_factory=list)
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """The controllers that there are none of."""
+        return tuple(c for c in CONTROLLERS if c not in self.parents)
 
     def create(self, name: str) -> Group | None:
         """Make the groups of one box, or return None where there are none to make."""
@@ -104,18 +80,19 @@ class Cgroups:
         folders = {controller: parent / name for controller, parent in self.parents.items()}
         for folder in set(folders.values()):
             folder.mkdir()
-        for folder in set(folders.values()):
-            _write_if_there(folder / "pids.max", str(PIDS_MAX))
-            _write_if_there(folder / "memory.oom.group", "1")
-        return Group(folders, is_v2=self.kind != "v1")
+        group = Group(folders, is_v2=self.kind != "v1")
+        group.prepare()
+        return group
+
+    def end(self) -> None:
+        """Kill whatever is inside a box's group, frozen or not. Does not wait."""
+        _end(set(self.parents.values()))
 
     def close(self) -> None:
-        """Remove our folders, and in them the groups that the last boxes are just leaving."""
-        deadline = time.monotonic() + _REMOVE_DEADLINE_S
-        for folder in set(self.parents.values()):
-            for left in (*folder.glob("*/"), folder):
-                with contextlib.suppress(OSError):  # somebody is inside, or not ours to remove
-                    _remove(left, deadline)
+        """End what is left, and remove our folders with all the groups in them."""
+        _remove_all(set(self.parents.values()))
+        while self._locks:
+            os.close(self._locks.pop())
 
 
 def find(name: str) -> Cgroups:
@@ -125,104 +102,161 @@ def find(name: str) -> Cgroups:
     Never raises: a machine where nothing can be made is a machine of kind `none`.
     """
     v1, v2 = _mounted()
-    memberships = _memberships()
-    _sweep(v1, v2, memberships)
-    for kind, parents in _candidates(name, v1, v2, memberships):
-        made: list[Path] = []
-        try:
-            for folder in dict.fromkeys(parents.values()):
-                folder.mkdir(exist_ok=True)
-                made.append(folder)
-            if kind != "v1":
-                _enable_controllers(next(iter(parents.values())))
-            _try_out(Cgroups(kind, parents))
-        except OSError:
-            Cgroups(kind, {str(i): folder for i, folder in enumerate(made)}).close()
-            continue
-        return Cgroups(kind, parents)
-    return Cgroups("none", {})
+    candidates = list(_candidates(v1, v2, _memberships()))
+    _sweep({base for _, bases in candidates for base in bases.values()})
+    best = Cgroups("none", {})
+    for kind, bases in candidates:
+        found = _make(kind, bases, name)
+        if len(found.parents) > len(best.parents):
+            best, found = found, best
+        found.close()
+        if not best.missing:
+            break
+    _bound(best)
+    return best
 
 
 def host_folder() -> str:
-    """Return a fresh name for this process's groups; `_sweep` knows by it when we are gone."""
-    return f"{_HOST_PREFIX}{os.getpid()}-{secrets.token_hex(4)}"
+    """Return a fresh name for this process's folder; `_sweep` knows it by that."""
+    pid = str(os.getpid())
+    return f"{_HOST_PREFIX}{pid}-{_started(pid)}-{secrets.token_hex(4)}"
 
 
-def _sweep(v1: dict[str, Path], v2: Path | None, memberships: dict[str, str]) -> None:
-    """Remove the groups of hosts that were killed: their boxes died with them."""
-    parents = {folder.parent for _, made in _candidates("_", v1, v2, memberships)
-               for folder in made.values()}  # fmt: skip
-    for folder in [f for parent in parents for f in parent.glob(f"{_HOST_PREFIX}*-*")]:
-        pid = folder.name.removeprefix(_HOST_PREFIX).partition("-")[0]
-        if not pid.isdigit() or os.path.exists(f"/proc/{pid}"):
-            continue
-        for left in (*folder.glob("*/"), folder):
-            with contextlib.suppress(OSError):  # somebody is inside after all
-                left.rmdir()
+# ---- where -------------------------------------------------------------------------------------
 
 
 def _candidates(
-    name: str, v1: dict[str, Path], v2: Path | None, memberships: dict[str, str]
+    v1: dict[str, Hierarchy], v2: Hierarchy | None, memberships: dict[str, str]
 ) -> Iterator[tuple[Kind, dict[str, Path]]]:
+    """Yield kinds, best first, with the folder in which each controller could have ours."""
     if v2 is not None:
-        available = _read(v2 / "cgroup.controllers").split()
-        if set(_V1_CONTROLLERS) <= set(available):
-            own = v2 / memberships.get("", "/").lstrip("/")
-            if os.geteuid() == 0:
-                yield "v2", dict.fromkeys(_V1_CONTROLLERS, v2 / name)
-            yield "delegated", dict.fromkeys(_V1_CONTROLLERS, own / name)
-    if all(controller in v1 for controller in _V1_CONTROLLERS):
-        yield (
-            "v1",
-            {c: v1[c] / memberships.get(c, "/").lstrip("/") / name for c in _V1_CONTROLLERS},
-        )
+        own = v2.folder(memberships.get("", "/"))
+        if own.name == _LEAF:  # an earlier host moved us there, out of its way
+            own = own.parent
+        if os.geteuid() == 0:
+            yield "v2", dict.fromkeys(CONTROLLERS, v2.mount)
+        if os.geteuid() != 0 or own != v2.mount:
+            yield "delegated", dict.fromkeys(CONTROLLERS, own)
+    bases = {c: v1[c].folder(memberships.get(c, "/")) for c in CONTROLLERS if c in v1}
+    if bases:
+        yield "v1", bases
 
 
-def _enable_controllers(folder: Path) -> None:
+def _make(kind: Kind, bases: dict[str, Path], name: str) -> Cgroups:
+    """Make our folder under each base, and keep those controllers that work in it."""
+    parents: dict[str, Path] = {}
+    locks: list[int] = []
+    for folder in dict.fromkeys(base / name for base in bases.values()):
+        with contextlib.suppress(OSError):
+            folder.mkdir(exist_ok=True)
+            locks.append(os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+            fcntl.flock(locks[-1], fcntl.LOCK_EX | fcntl.LOCK_NB)
+            parents |= {c: folder for c, base in bases.items() if base / name == folder}
+    if kind != "v1" and parents:
+        enabled = _enable_controllers(next(iter(parents.values())))
+        for controller in set(parents) - enabled:
+            del parents[controller]
+    works = {c: folder for c, folder in parents.items() if _works(kind, c, folder)}
+    made = Cgroups(kind, works, locks)
+    if works.keys() <= {"freezer"}:
+        # Not worth it: the unified hierarchy beside a v1 machine, with no controllers of its own.
+        made.close()
+        _remove_all({base / name for base in bases.values()})
+        return Cgroups("none", {})
+    _remove_all({base / name for base in bases.values()} - set(works.values()))
+    return made
+
+
+def _works(kind: Kind, controller: str, parent: Path) -> bool:
+    """Try a controller out: what does not work now must not fail later."""
+    folder = parent / "try-out"
+    group = Group({controller: folder}, is_v2=kind != "v1")
+    try:
+        folder.mkdir()
+        try:
+            group.prepare()
+            group.limit(memory_bytes=1 << 30, cpu_count=1.0)
+            group.counts()
+            if controller == "freezer":
+                group.freeze()
+                group.thaw()
+        finally:
+            group.remove()
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _enable_controllers(folder: Path) -> set[str]:
     """
-    Let groups below `folder` have the controllers: every folder above must pass them on.
+    Let groups below `folder` have the controllers: every folder above must pass them on. Return
+    those that they have; nothing if processes cannot be moved between our groups.
 
     A v2 group with processes cannot pass controllers on, so a delegated subtree's own processes
-    (this host) first move into a leaf beside the boxes.
+    (this host among them) first move into a leaf beside the boxes.
     """
     parent = folder.parent
-    wanted = " ".join(f"+{c}" for c in _V1_CONTROLLERS)
-    try:
-        (parent / "cgroup.subtree_control").write_text(wanted)
-    except OSError as error:
-        if error.errno != errno.EBUSY:
-            raise
-        leaf = parent / "sanderling-self"
-        leaf.mkdir(exist_ok=True)
-        for pid in _read(parent / "cgroup.procs").split():
-            (leaf / "cgroup.procs").write_text(pid)
-        (parent / "cgroup.subtree_control").write_text(wanted)
-    (folder / "cgroup.subtree_control").write_text(wanted)
+    if not os.access(parent / "cgroup.procs", os.W_OK):
+        return set()
+    enabled = {"freezer"} if (folder / "cgroup.freeze").exists() else set()
+    for controller in _read(parent / "cgroup.controllers").split():
+        if controller not in CONTROLLERS:
+            continue
+        with contextlib.suppress(OSError):
+            _pass_on(parent, controller)
+            (folder / "cgroup.subtree_control").write_text(f"+{controller}")
+            enabled.add(controller)
+    return enabled
 
 
-def _try_out(cgroups: Cgroups) -> None:
-    """Make a group, set every limit, remove it: what does not work now must not fail later."""
-    group = cgroups.create("try-out")
-    assert group is not None
-    try:
-        group.limit(memory_bytes=1 << 30, cpu_count=1.0)
-    finally:
-        group.remove()
+def _pass_on(parent: Path, controller: str) -> None:
+    for attempt in range(_LEAF_ATTEMPTS):
+        try:
+            (parent / "cgroup.subtree_control").write_text(f"+{controller}")
+        except OSError as error:
+            if error.errno != errno.EBUSY or attempt == _LEAF_ATTEMPTS - 1:
+                raise
+            leaf = parent / _LEAF
+            leaf.mkdir(exist_ok=True)
+            for pid in _read(parent / "cgroup.procs").split():
+                with contextlib.suppress(ProcessLookupError):
+                    (leaf / "cgroup.procs").write_text(pid)
+        else:
+            return
 
 
-def _mounted() -> tuple[dict[str, Path], Path | None]:
-    """Return where v1 controllers are mounted, and where v2 is."""
-    v1: dict[str, Path] = {}
-    v2: Path | None = None
+def _bound(cgroups: Cgroups) -> None:
+    """
+    Bound all boxes together, so that they cannot use up the machine: its memory, its process
+    numbers, and the processors that its other services and our own server wait for.
+    """
+    settings = {
+        "memory": {"memory.max": machine.boxes_memory_bytes()},
+        "pids": {"pids.max": machine.boxes_pids()},
+        "cpu": {"cpu.weight": CPU_WEIGHT},
+    }
+    if cgroups.kind == "v1":
+        settings["memory"] = {"memory.limit_in_bytes": machine.boxes_memory_bytes()}
+        settings["cpu"] = {"cpu.shares": _CPU_SHARES}
+    for controller, folder in cgroups.parents.items():
+        for name, value in settings.get(controller, {}).items():
+            write_if_there(folder / name, str(value))
+
+
+def _mounted() -> tuple[dict[str, Hierarchy], Hierarchy | None]:
+    """Return the v1 hierarchies by controller, and that of v2."""
+    v1: dict[str, Hierarchy] = {}
+    v2: Hierarchy | None = None
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
         fields, _, rest = line.partition(" - ")
         kind, _, options = rest.split()[:3]
-        where = Path(fields.split()[4])
+        root, where = fields.split()[3:5]
+        hierarchy = Hierarchy(Path(where), root)
         if kind == "cgroup2":
-            v2 = where
+            v2 = v2 or hierarchy
         elif kind == "cgroup":
             for controller in options.split(","):
-                v1.setdefault(controller, where)
+                v1.setdefault(controller, hierarchy)
     return v1, v2
 
 
@@ -236,19 +270,69 @@ def _memberships() -> dict[str, str]:
     return result
 
 
-def _remove(folder: Path, deadline: float) -> None:
-    """Remove a group; the dead need a moment to leave it. Raises OSError past the deadline."""
-    while True:
+# ---- the end -----------------------------------------------------------------------------------
+
+
+def _sweep(bases: Iterable[Path]) -> None:
+    """End and remove what killed hosts left in their folders."""
+    dead: set[Path] = set()
+    locks: list[int] = []
+    for folder in [f for base in bases for f in base.glob(f"{_HOST_PREFIX}*-*-*")]:
+        # A host of another container may have a number that is nobody's here, but it has its lock;
+        # one that has just made its folder may have no lock yet, but it has its number.
+        with contextlib.suppress(OSError):
+            lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            locks.append(lock)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            pid, started, _ = folder.name.removeprefix(_HOST_PREFIX).split("-", 2)
+            if _started(pid) != started:
+                dead.add(folder)
+    _remove_all(dead)
+    for lock in locks:
+        os.close(lock)
+
+
+def _started(pid: str) -> str:
+    """When process `pid` began, in ticks since the machine did; empty if there is none."""
+    _, _, fields = _read(Path(f"/proc/{pid}/stat")).rpartition(")")
+    return fields.split()[19] if fields else ""
+
+
+def _remove_all(folders: Iterable[Path]) -> None:
+    """Remove folders of hosts, and in them the groups that dead boxes are just leaving."""
+    _end(folders)
+    deadline = time.monotonic() + REMOVE_DEADLINE_S
+    for folder in folders:
+        for left in (*folder.glob("*/"), folder):
+            with contextlib.suppress(OSError):  # somebody is inside, or not ours to remove
+                remove_folder(left, deadline)
+
+
+def _end(folders: Iterable[Path]) -> None:
+    """
+    Kill all that is in the boxes' groups below `folders`, then let it run into its death.
+
+    In this order, so that nothing of a frozen box runs once more.
+    """
+    groups = [group for folder in folders for group in folder.glob("*/")]
+    for group in groups:
+        for pid in _read(group / "cgroup.procs").split():
+            _kill(int(pid), group)
+    for group in groups:
+        with contextlib.suppress(OSError):
+            write_if_there(group / "cgroup.freeze", "0")
+            write_if_there(group / "freezer.state", "THAWED")
+
+
+def _kill(pid: int, group: Path) -> None:
+    """Kill a process if it is still in `group`: its number may be another's by now."""
+    with contextlib.suppress(OSError):
+        pidfd = os.pidfd_open(pid)
         try:
-            folder.rmdir()
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            if error.errno != errno.EBUSY or time.monotonic() > deadline:
-                raise
-            time.sleep(0.001)
-        else:
-            return
+            if f"/{group.parent.name}/{group.name}\n" in _read(Path(f"/proc/{pid}/cgroup")):
+                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        finally:
+            os.close(pidfd)
 
 
 def _read(path: Path) -> str:
@@ -256,8 +340,3 @@ def _read(path: Path) -> str:
         return path.read_text()
     except OSError:
         return ""
-
-
-def _write_if_there(path: Path, text: str) -> None:
-    if path.exists():
-        path.write_text(text)

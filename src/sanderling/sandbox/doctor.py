@@ -16,7 +16,6 @@ import json
 import os
 import platform
 import re
-import secrets
 import signal
 import sys
 import time
@@ -276,7 +275,7 @@ def _mount_proc_in_child() -> str | None:
 
 
 def _control_groups() -> Finding:
-    groups = cgroup.find(f"sanderling-doctor-{secrets.token_hex(4)}")
+    groups = cgroup.find(cgroup.host_folder())
     try:
         if groups.kind != "none":
             return Finding("control groups", True, groups.kind)

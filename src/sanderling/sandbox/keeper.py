@@ -6,6 +6,10 @@ exactly one Ended, whatever happens. A cell past its deadline gets SIGINT every 
 not ended it after the grace it gets SIGKILL. A dead kernel is replaced in the same namespaces, so
 that the files stay, and the Ended says in plain words that the variables are gone. If it cannot be
 replaced, the box is given up and the next `create` makes a new one.
+
+Between cells the box is frozen: what a cell left running stands still until the next one. If there
+is anything of the kind the box is frozen at once, before its files are looked at, so that what was
+seen is what will be read; else soon after, for a kernel alone can have timers.
 """
 
 from __future__ import annotations
@@ -30,6 +34,11 @@ from sanderling.sandbox.turns import Turns
 INTERRUPT_EVERY_S = 0.1
 # Past the longest clean-up a library does on KeyboardInterrupt; nobody wants to wait longer.
 GRACE_S = 2.0
+# A cell that follows another at once meets a box that was not frozen in between.
+FREEZE_AFTER_S = 0.05
+# A frozen box stands still within a millisecond; one with many processes takes some.
+_STILL_DEADLINE_S = 0.05
+_STILL_LOOK_S = 0.0005
 # A server that restarts is back in 5 s. A cell that nobody has asked after for this long belonged
 # to one that was killed; left alone it would keep its container busy until its own deadline.
 DESERTED_S = 10.0
@@ -106,6 +115,7 @@ class Keeper:
         self._is_revoked = False  # the running execution was interrupted before its cell began
         self._is_closing = False
         self._is_lost = False  # the box died and cannot be replaced
+        self._freezing: asyncio.TimerHandle | None = None  # between a cell and the freeze
         self._worker = asyncio.create_task(self._work(), name=f"keeper-{container_id}")
 
     def submit(self, execution_id: str, code: str, *, timeout_s: float) -> Journal:
@@ -180,6 +190,7 @@ class Keeper:
     def begin_close(self) -> None:
         """End everything now: what runs or waits ends as interrupted. `close` waits for it."""
         self._is_closing = True
+        self._stop_freezing()
         self._end_queue("interrupted")
         self._arrived.set()
         self._stop_waiting()
@@ -209,6 +220,7 @@ class Keeper:
                 await self._arrived.wait()
                 continue
             execution = self._running = self._queue.pop(0)
+            self._stop_freezing()
             self._has_begun = self._is_revoked = False
             try:
                 if await self._has_turn(execution):
@@ -280,6 +292,8 @@ class Keeper:
                 self._end_without_box(execution, duration_ms, notices)
                 return
             notices.append(_RESTARTED)
+        elif self._living_box().has_company():
+            await self._still_box()
         found = await self.files.changes()
         if not found.is_complete:
             notices.append(
@@ -294,6 +308,7 @@ class Keeper:
             notice=_sentence(notices),
             is_fresh=is_fresh,
         )
+        self._freeze_soon()
 
     async def _run_cell(self, execution: _Execution) -> tuple[CellEnded, Reason | None]:
         """Run the cell, writing down what it shows; return how it ended and who ended it."""
@@ -344,6 +359,31 @@ class Keeper:
             )
         return notices
 
+    # ---- standing still ------------------------------------------------------------------------
+
+    async def _still_box(self) -> None:
+        """Freeze the box and wait until it stands still, but not for ever."""
+        box = self._living_box()
+        box.freeze()
+        deadline = time.monotonic() + _STILL_DEADLINE_S
+        while not box.is_still and time.monotonic() < deadline:  # noqa: ASYNC110
+            await asyncio.sleep(_STILL_LOOK_S)
+
+    def _freeze_soon(self) -> None:
+        if not self._is_closing:
+            loop = asyncio.get_running_loop()
+            self._freezing = loop.call_later(FREEZE_AFTER_S, self._freeze)
+
+    def _freeze(self) -> None:
+        self._freezing = None
+        if self._box is not None:
+            self._box.freeze()
+
+    def _stop_freezing(self) -> None:
+        if self._freezing is not None:
+            self._freezing.cancel()
+            self._freezing = None
+
     # ---- kernels -------------------------------------------------------------------------------
 
     def _living_box(self) -> Box:
@@ -371,6 +411,7 @@ class Keeper:
 
     async def _give_up(self, reason: str) -> None:
         """There is no box any more: end what waits for it and say so, once."""
+        self._stop_freezing()
         box, self._box = self._box, None
         if box is not None:
             box.kill()

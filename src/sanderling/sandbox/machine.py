@@ -18,9 +18,9 @@ from sanderling.errors import SetupError
 
 # sizeof(sun_path) - 1, unix(7).
 SOCKET_PATH_BYTES_MAX = 107
-# Of the host: a socket, two pipes, a pidfd, /mnt/data twice, four namespaces, memory events, the
-# listener of its way out; and one connection of somebody who follows its cell.
-_DESCRIPTORS_PER_BOX = 13
+# Of the host: a socket, two pipes, a pidfd, /mnt/data twice, four namespaces, four files of its
+# control groups, the listener of its way out; and one connection of somebody who follows its cell.
+_DESCRIPTORS_PER_BOX = 16
 # What the host needs besides: its own, the pool, boxes on their way, calls.
 _DESCRIPTORS_KEPT = 256
 
@@ -61,6 +61,23 @@ def _memory_available(proc: Path) -> tuple[int, int]:
 
 def _kib(text: str) -> int:
     return int(text.split(maxsplit=1)[0]) * 1024
+
+
+def boxes_memory_bytes() -> int:
+    """Return what all boxes may have together: all memory but what the machine itself needs."""
+    total = memory_bytes()
+    return max(total - _reserve(total), total // 2)
+
+
+def boxes_pids(*, proc: Path = Path("/proc")) -> int:
+    """Return how many processes and threads all boxes may have together: three in four."""
+    most = [int((proc / "sys/kernel" / name).read_text()) for name in ("pid_max", "threads-max")]
+    return min(most) * 3 // 4
+
+
+def cpu_count() -> int:
+    """Return how many processors this process may run on."""
+    return len(os.sched_getaffinity(0))
 
 
 def _memory_total(proc: Path) -> int:

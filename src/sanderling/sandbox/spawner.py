@@ -13,6 +13,7 @@ import contextlib
 import json
 import os
 import secrets
+import select
 import signal
 import socket
 import subprocess
@@ -25,6 +26,7 @@ from sanderling.errors import MachineFull, SpawnFailed
 from sanderling.observe import logs
 from sanderling.sandbox import cgroup, uids, verify
 from sanderling.sandbox.box import Box, Descriptors, Handles
+from sanderling.sandbox.group import Group
 from sanderling.sandbox.wall.identity import Uids
 from sanderling.sandbox.zygotes import launch, plan_for, receive
 
@@ -88,6 +90,20 @@ class Spawner:
         # Hosts of one user share the range; they begin far from each other.
         self._number = secrets.randbelow(box_uids.count or 1)
         self._boxes: weakref.WeakValueDictionary[int, Box] = weakref.WeakValueDictionary()
+        # Its hang-up is the first sign of the zygote's death, and for nothing else is watched.
+        self._hang_up = select.epoll()
+        self._hang_up.register(control.fileno(), 0)
+        asyncio.get_running_loop().add_reader(self._hang_up.fileno(), self._on_hang_up)
+
+    def _on_hang_up(self) -> None:
+        """The zygote is dying, and waits for its boxes, which cannot die while they are frozen."""
+        self._stop_watching()
+        self._cgroups.end()
+
+    def _stop_watching(self) -> None:
+        if not self._hang_up.closed:
+            asyncio.get_running_loop().remove_reader(self._hang_up.fileno())
+            self._hang_up.close()
 
     @classmethod
     async def start(
@@ -118,7 +134,7 @@ class Spawner:
             plan = plan_for(environment, preload, box_uids, has_egress=has_egress)
             process, control, facts = await launch(environment.python, _ZYGOTE, plan, box_uids)
         logs.info("zygote.ready", pid=process.pid, uids=box_uids.kind, reason=box_uids.weakness)
-        cgroups = cgroup.find(cgroup.host_folder())
+        cgroups = await asyncio.to_thread(cgroup.find, cgroup.host_folder())
         return cls(
             process,
             control,
@@ -176,9 +192,12 @@ class Spawner:
 
     async def close(self) -> None:
         """End the zygote; every box dies with it."""
+        self._stop_watching()
         self._control.close()
         if self.is_alive:
             self._process.kill()
+        # A zygote cannot end before its boxes have, nor those that are frozen before this.
+        await asyncio.to_thread(self._cgroups.end)
         await asyncio.to_thread(self._process.wait)
         await asyncio.to_thread(self._cgroups.close)
 
@@ -214,7 +233,7 @@ class Spawner:
             for fd in theirs:
                 os.close(fd)
         box_name = secrets.token_hex(8)
-        group: cgroup.Group | None = None
+        group: Group | None = None
         made: Handles | None = None
         joining: asyncio.Future[None] | None = None
         try:

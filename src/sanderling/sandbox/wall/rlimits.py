@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import resource
 
-PROCESSES_MAX = 256  # processes and threads; joblib and BLAS on 64 cores fit, a fork bomb does not
+from sanderling.kernel.limits import PROCESSES_MAX
+
+# Above what a box's control group allows: the group counts what it refuses, this here does not.
+_PROCESSES_ROOM = 16
 OPEN_FILES_MAX = 1024  # what Linux gives a login shell
 FILE_BYTES_MAX = 8 << 30  # one file; the tmpfs quota is the real bound, this one stops sparse files
 PENDING_SIGNALS_MAX = 1024
@@ -28,7 +31,7 @@ def apply() -> None:
     for limit, value in (
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_NOFILE, OPEN_FILES_MAX),
-        (resource.RLIMIT_NPROC, PROCESSES_MAX),
+        (resource.RLIMIT_NPROC, PROCESSES_MAX + _PROCESSES_ROOM),
         (resource.RLIMIT_FSIZE, FILE_BYTES_MAX),
         (resource.RLIMIT_MEMLOCK, LOCKED_BYTES_MAX),
         (resource.RLIMIT_MSGQUEUE, 0),

@@ -1,0 +1,196 @@
+"""
+The control groups of one box: what it may use together, what it has used, and standing still.
+
+Which controllers there are is the machine's to say (`cgroup.py`); each works alone, and what a box
+has no controller for, others hold as well as they can: the watchdog its memory, signals its rest,
+RLIMIT_NPROC its processes. Files that are asked after every cell are kept open.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sanderling.kernel.limits import PROCESSES_MAX
+
+CPU_PERIOD_US = 100_000
+REMOVE_DEADLINE_S = 2.0
+_STAT_BYTES_MAX = 8192
+_FROZEN = b"FROZEN\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What has happened to a box so far; 0 for ever where no controller counts it."""
+
+    oom_kills: int = 0  # processes that the machine killed for memory
+    refused: int = 0  # processes and threads that were not made: there were too many
+    throttled: int = 0  # periods in which its processors were used up
+
+
+@dataclass
+class Group:
+    """
+    The groups of one box: controller → folder. In v2 all have the same folder.
+
+    Who holds it removes it: `remove` after the last process is dead.
+    """
+
+    folders: dict[str, Path]
+    is_v2: bool
+    _is_cpu_limited: bool = False
+    _open: dict[str, int] = field(default_factory=dict)
+
+    def has(self, controller: str) -> bool:
+        """Whether there is a `memory`, `pids`, `cpu` or `freezer` controller."""
+        return controller in self.folders
+
+    def add(self, pid: int) -> None:
+        """Move a process in. Raises OSError."""
+        for folder in set(self.folders.values()):
+            (folder / "cgroup.procs").write_text(str(pid))
+
+    def prepare(self) -> None:
+        """Set what is the same for every box. Raises OSError."""
+        if folder := self.folders.get("pids"):
+            (folder / "pids.max").write_text(str(PROCESSES_MAX))
+        if (folder := self.folders.get("memory")) and self.is_v2:
+            write_if_there(folder / "memory.oom.group", "1")
+
+    def limit(self, *, memory_bytes: int, cpu_count: float | None) -> None:
+        """Set the memory and CPU limits, as far as there are controllers. Raises OSError."""
+        if folder := self.folders.get("memory"):
+            _limit_memory(folder, memory_bytes, is_v2=self.is_v2)
+        if folder := self.folders.get("cpu"):
+            self._is_cpu_limited = cpu_count is not None
+            quota = None if cpu_count is None else max(1000, int(cpu_count * CPU_PERIOD_US))
+            if self.is_v2:
+                (folder / "cpu.max").write_text(f"{quota or 'max'} {CPU_PERIOD_US}")
+            else:
+                (folder / "cpu.cfs_period_us").write_text(str(CPU_PERIOD_US))
+                (folder / "cpu.cfs_quota_us").write_text(str(quota or -1))
+
+    # ---- what it has used ----------------------------------------------------------------------
+
+    def counts(self) -> Counts:
+        """What has happened so far. Raises OSError."""
+        kills = "memory.events" if self.is_v2 else "memory.oom_control"
+        return Counts(
+            oom_kills=_value_of(b"oom_kill", self._read("memory", kills)),
+            refused=_value_of(b"max", self._read("pids", "pids.events")),
+            throttled=_value_of(b"nr_throttled", self._look("cpu", "cpu.stat"))
+            if self._is_cpu_limited
+            else 0,
+        )
+
+    def tasks(self) -> int:
+        """How many processes and threads are inside, where `pids` is there. Raises OSError."""
+        return int(self._read("pids", "pids.current"))
+
+    def memory_bytes(self) -> int:
+        """All memory that is charged to the box, where `memory` is there: files and all."""
+        name = "memory.current" if self.is_v2 else "memory.usage_in_bytes"
+        return int(self._look("memory", name))
+
+    def process_bytes(self) -> tuple[int, int]:
+        """Of it: what processes have for themselves, and what is shared memory or a file."""
+        text = self._look("memory", "memory.stat")
+        return _value_of(b"anon" if self.is_v2 else b"rss", text), _value_of(b"shmem", text)
+
+    def _look(self, controller: str, name: str) -> bytes:
+        """Read a file that is seldom asked; empty where there is no such controller."""
+        folder = self.folders.get(controller)
+        return b"" if folder is None else (folder / name).read_bytes()
+
+    def _read(self, controller: str, name: str) -> bytes:
+        """Read a file that is asked after every cell, and keep it open."""
+        if controller not in self.folders:
+            return b""
+        return os.pread(self._file(controller, name), _STAT_BYTES_MAX, 0)
+
+    def _file(self, controller: str, name: str, flags: int = os.O_RDONLY) -> int:
+        if (fd := self._open.get(name)) is None:
+            fd = self._open[name] = os.open(self.folders[controller] / name, flags | os.O_CLOEXEC)
+        return fd
+
+    # ---- standing still ------------------------------------------------------------------------
+
+    def freeze(self) -> None:
+        """Begin to stop everything inside, where `freezer` is there. Raises OSError."""
+        self._set_frozen(is_frozen=True)
+
+    def thaw(self) -> None:
+        """Let everything inside go on. Raises OSError."""
+        self._set_frozen(is_frozen=False)
+
+    def is_frozen(self) -> bool:
+        """Whether everything inside stands still. Raises OSError."""
+        if self.is_v2:
+            return _value_of(b"frozen", self._look("freezer", "cgroup.events")) == 1
+        return os.pread(self._file("freezer", "freezer.state", os.O_RDWR), 16, 0) == _FROZEN
+
+    def _set_frozen(self, *, is_frozen: bool) -> None:
+        if self.is_v2:
+            state = b"1" if is_frozen else b"0"
+            os.pwrite(self._file("freezer", "cgroup.freeze", os.O_RDWR), state, 0)
+        else:
+            state = b"FROZEN" if is_frozen else b"THAWED"
+            os.pwrite(self._file("freezer", "freezer.state", os.O_RDWR), state, 0)
+
+    # ---- the end -------------------------------------------------------------------------------
+
+    def remove(self) -> None:
+        """
+        Remove the groups; the dead need a moment to leave them, so this tries for a while.
+
+        Raises:
+            OSError: a process is still inside after the deadline.
+        """
+        files, self._open = self._open, {}
+        for fd in files.values():
+            os.close(fd)
+        deadline = time.monotonic() + REMOVE_DEADLINE_S
+        for folder in set(self.folders.values()):
+            remove_folder(folder, deadline)
+
+
+def _value_of(key: bytes, text: bytes) -> int:
+    """Return the number that follows `key` in a file of such lines; 0 if there is none."""
+    for line in text.splitlines():
+        found, _, value = line.partition(b" ")
+        if found == key:
+            return int(value)
+    return 0
+
+
+def _limit_memory(folder: Path, memory_bytes: int, *, is_v2: bool) -> None:
+    if is_v2:
+        (folder / "memory.max").write_text(str(memory_bytes))
+        write_if_there(folder / "memory.swap.max", "0")
+    else:
+        (folder / "memory.limit_in_bytes").write_text(str(memory_bytes))
+        write_if_there(folder / "memory.memsw.limit_in_bytes", str(memory_bytes))
+
+
+def remove_folder(folder: Path, deadline: float) -> None:
+    """Remove a group; the dead need a moment to leave it. Raises OSError past the deadline."""
+    while True:
+        try:
+            folder.rmdir()
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            if error.errno != errno.EBUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.001)
+        else:
+            return
+
+
+def write_if_there(path: Path, text: str) -> None:
+    """Write `text` to a file that not every machine has. Raises OSError."""
+    if path.exists():
+        path.write_text(text)
