@@ -45,7 +45,7 @@ def test_libraries_are_loaded_used_once_and_leave_one_thread(
 ) -> None:
     code = (
         f"report = preload.preload({LIBRARIES!r})\n"
-        "preload.collapse_heap(); preload.freeze()\n"
+        "preload.freeze()\n"
         "print(json.dumps([report.modules, report.missing, len(os.listdir('/proc/self/task')),"
         " gc.get_freeze_count() > 100_000, sys.modules['matplotlib.pyplot'].get_fignums(),"
         " 'asyncio' in sys.modules]))"

@@ -9,7 +9,6 @@ then wait for it for ever. So nothing of scikit-learn is ever fitted here.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import gc
 import importlib
 import io
@@ -33,9 +32,6 @@ STANDARD_MODULES = (
 
 # Read once by the libraries when they load: one thread each, so that a fork is safe.
 _ONE_THREAD = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
-
-HUGE_PAGE_BYTES = 2 << 20
-_MADV_COLLAPSE = 25  # <linux/mman.h>, since Linux 6.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,25 +105,6 @@ def preload(names: Sequence[str]) -> PreloadReport:
             "OMP_NUM_THREADS=1 before they are loaded."
         )
     return PreloadReport(tuple(loaded), tuple(missing))
-
-
-def collapse_heap() -> None:
-    """Put the heap into huge pages: a fork then has fewer page tables to copy. Best effort."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
-    gc.collect()
-    libc.malloc_trim(0)
-    with open("/proc/self/maps") as maps:
-        areas = [line.split() for line in maps]
-    for area in areas:
-        is_heap = len(area) == 5 or area[5] == "[heap]"
-        if not is_heap or not area[1].startswith("rw-p"):
-            continue
-        start, end = (int(address, 16) for address in area[0].split("-"))
-        start = -(-start // HUGE_PAGE_BYTES) * HUGE_PAGE_BYTES
-        for page in range(start, end - HUGE_PAGE_BYTES + 1, HUGE_PAGE_BYTES):
-            # Refused where huge pages are off or the kernel is old: then nothing is gained.
-            libc.madvise(page, HUGE_PAGE_BYTES, _MADV_COLLAPSE)
 
 
 def freeze() -> None:

@@ -29,8 +29,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+from sanderling.kernel import heap, preload, rehearsal
 from sanderling.kernel import main as kernel_main
-from sanderling.kernel import preload, rehearsal
 from sanderling.sandbox.wall import (
     egress,
     identity,
@@ -198,8 +198,8 @@ def _warm_up(
     preload.forget_one_thread()
     kernel = rehearsal.rehearsed_kernel(kernel_host)
     atexit._clear()  # noqa: SLF001 - what libraries would do at exit is not for every box to do
-    preload.collapse_heap()
     preload.freeze()
+    heap.share()
     version = landlock.abi()
     if version == 0:
         raise OSError("Landlock is missing: this kernel was built or started without it")
