@@ -62,6 +62,10 @@ ACTIONS: dict[str, Action] = {
     "zygote.restarted": Action("another zygote took its place", ("pid",)),
     "zygote.start_failed": Action("no other could be started; it is tried again", ("reason",)),
     "pool.refill_failed": Action("a ready box could not be made; it is tried again", ("reason",)),
+    "egress.request": Action(
+        "code in a box asked to reach a domain", ("container_id", "domain", "verdict", "reason")
+    ),
+    "egress.died": Action("the egress proxy is gone; another is started", ("reason",)),
     "box.born": Action("a box stands for a container", ("container_id", "duration_ms")),
     "box.respawned": Action(
         "a new kernel took a dead one's place, files kept", ("container_id", "duration_ms")

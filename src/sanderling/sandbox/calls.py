@@ -147,7 +147,11 @@ class CallServer:
         await wire.send(writer, {"version": wire.VERSION, "status": status, **self._facts})
 
     async def _create(self, call: Message, _: object, writer: asyncio.StreamWriter) -> None:
-        limits = BoxLimits(call.integer("memory_bytes"), call.optional_number("cpu_count"))
+        limits = BoxLimits(
+            call.integer("memory_bytes"),
+            call.optional_number("cpu_count"),
+            call.texts("allowed_domains"),
+        )
         is_new = await self._sandbox.create(
             call.text("container_id"), limits, tenant=call.optional_text("tenant") or ""
         )

@@ -28,6 +28,8 @@ from sanderling.errors import HostUnavailable, SanderlingError
 from sanderling.observe import logs
 from sanderling.sandbox import machine
 from sanderling.sandbox.calls import CallServer
+from sanderling.sandbox.egress import domains
+from sanderling.sandbox.egress.host import Egress
 from sanderling.sandbox.local import HostOptions, LocalSandbox, Start, start_spawner
 from sanderling.sandbox.wire import error_header
 
@@ -51,7 +53,8 @@ def main(arguments: Sequence[str] | None = None, *, start: Start = start_spawner
     try:
         machine.allow_many_descriptors()
         lock = _lock(given.lock)
-        asyncio.run(_serve(HostOptions(**given.options), start, given.socket, launcher))
+        audit = given.lock.with_name("egress.log")
+        asyncio.run(_serve(HostOptions(**given.options), start, given.socket, launcher, audit))
     except SanderlingError as error:
         logs.error("host.refused", reason=error.message)
         launcher.tell(error_header(error))
@@ -67,9 +70,10 @@ def package_version() -> str:
 
 
 async def _serve(
-    options: HostOptions, start: Start, socket_path: Path, launcher: _Launcher
+    options: HostOptions, start: Start, socket_path: Path, launcher: _Launcher, audit: Path
 ) -> None:
-    sandbox = LocalSandbox(options, start)
+    allowed = domains.operators_list(options.egress_domains)
+    sandbox = LocalSandbox(options, start, egress=Egress(allowed, audit) if allowed else None)
     facts = {"options": asdict(options), "package": package_version()}
     server = CallServer(sandbox, facts)
     loop = asyncio.get_running_loop()

@@ -86,6 +86,7 @@ async def launch(
     disk_bytes: int,
     logs_bytes_max: int,
     min_isolation: str = ISOLATION,
+    egress_domains: str = "",
     log_level: str = "warning",
     command: Sequence[str] = (sys.executable, "-P", "-m", "sanderling.sandbox.host"),
 ) -> tuple[HostClient, HostProcess]:
@@ -98,6 +99,7 @@ async def launch(
         boxes_per_tenant_max: how many of `boxes_max` one tenant may have.
         executions_max: how many cells run at once; the others wait, tenants in turn.
         disk_bytes: quota of one box. logs_bytes_max: of one execution.
+        egress_domains: the most that boxes may reach, as `egress/domains.py` writes a list.
         log_level: of `host.log`; at `info` it grows by a line for every execution.
         command: the program that is the host; the tests have another.
 
@@ -114,6 +116,7 @@ async def launch(
         boxes_per_tenant_max=boxes_per_tenant_max,
         executions_max=executions_max,
         min_isolation=min_isolation,
+        egress_domains=egress_domains,
     )
     socket_path = machine.socket_path(data)
     folder = machine.host_folder(data)

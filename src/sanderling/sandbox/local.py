@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import math
 import os
 import time
@@ -28,6 +29,8 @@ from sanderling.errors import (
 from sanderling.observe import logs
 from sanderling.sandbox import machine
 from sanderling.sandbox.base import BoxLimits, ChangedFile, Happening, HostStatus
+from sanderling.sandbox.box import Box
+from sanderling.sandbox.egress.host import Egress
 from sanderling.sandbox.journal import Journal
 from sanderling.sandbox.keeper import Keeper
 from sanderling.sandbox.pool import BoxMaker, Pool
@@ -58,6 +61,7 @@ class HostOptions:
     boxes_per_tenant_max: int = 500
     executions_max: int = 64
     min_isolation: str = ISOLATION
+    egress_domains: str = ""  # the operator's list; empty: no box has a way out
 
 
 Start = Callable[[HostOptions], Awaitable[BoxMaker]]
@@ -69,6 +73,7 @@ async def start_spawner(options: HostOptions) -> Spawner:
         env=Path(options.env),
         disk_bytes=options.disk_bytes,
         logs_bytes_max=options.logs_bytes_max,
+        has_egress=bool(options.egress_domains),
     )
 
 
@@ -81,12 +86,15 @@ class LocalSandbox:
         start: Start = start_spawner,
         *,
         memory_left: Callable[[], int] = machine.memory_left,
+        egress: Egress | None = None,
     ) -> None:
         """
         start: called for a zygote, at first and whenever one died.
         memory_left: tells how many bytes the machine has left for more boxes.
+        egress: the way out of boxes that may have one; opened and ended with this.
         """
         self.options = options
+        self._egress = egress
         self.memory_bytes_max = machine.memory_bytes()
         # Without this the one box too many would take the descriptors of calls to all others.
         self._boxes_max = min(options.boxes_max, machine.boxes_max())
@@ -118,6 +126,8 @@ class LocalSandbox:
                 f"Isolation {self.options.min_isolation!r} was asked for and this server offers "
                 f"{ISOLATION!r} only. Set min_isolation to {ISOLATION!r} or run no code."
             )
+        if self._egress is not None:
+            await self._egress.open()
         await self._pool.open()
 
     async def end(self) -> None:
@@ -129,6 +139,8 @@ class LocalSandbox:
         if self._funerals:
             await asyncio.wait(self._funerals)
         await self._pool.close()
+        if self._egress is not None:
+            await self._egress.close()
 
     # ---- what base.Sandbox promises ------------------------------------------------------------
 
@@ -298,8 +310,12 @@ class LocalSandbox:
     async def _take(self, container_id: str, limits: BoxLimits, tenant: str) -> None:
         box = await self._pool.take()
         try:
+            limits = self._let_out(container_id, box, limits, tenant)
             await box.configure(limits)
         except SanderlingError:
+            self._shut_in(container_id)
+            box.kill()
+            await box.wait_dead()
             box.release()
             raise
         keeper = Keeper(
@@ -313,10 +329,26 @@ class LocalSandbox:
         )
         self._keepers[container_id] = keeper
 
+    def _let_out(self, container_id: str, box: Box, limits: BoxLimits, tenant: str) -> BoxLimits:
+        """
+        Grant the container's domains, those that the operator still has on the list; return the
+        limits that hold. Raises SpawnFailed: boxes of this kind have no way out.
+        """
+        granted: tuple[str, ...] = ()
+        if self._egress is not None and (granted := self._egress.granted(limits.allowed_domains)):
+            listener = box.take_listener()
+            self._egress.grant(container_id, listener, granted, organization_id=tenant)
+        return dataclasses.replace(limits, allowed_domains=granted)
+
+    def _shut_in(self, container_id: str) -> None:
+        if self._egress is not None:
+            self._egress.shut(container_id)
+
     def _bury(self, container_id: str) -> asyncio.Task[None]:
         """Take the box from its container at once; the end itself goes on in a task of ours."""
         keeper = self._keepers.pop(container_id)
         del self._tenants[container_id]
+        self._shut_in(container_id)
         keeper.begin_close()
         funeral = asyncio.create_task(keeper.close(), name=f"close-{container_id}")
         self._funerals.add(funeral)

@@ -60,6 +60,12 @@ class Message:
     def optional_text(self, name: str) -> str | None:
         return None if self.header.get(name) is None else self.text(name)
 
+    def texts(self, name: str) -> tuple[str, ...]:
+        values = self.header.get(name)
+        if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+            raise ProtocolBroken(f"The field {name!r} of a message is not a list of texts.")
+        return tuple(values)
+
     def integer(self, name: str) -> int:
         value = self.header.get(name)
         if not isinstance(value, int) or isinstance(value, bool):

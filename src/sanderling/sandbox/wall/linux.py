@@ -218,6 +218,11 @@ def drop_capabilities() -> None:
         last = int(file.read())
     for capability in range(last + 1):
         prctl(PR_CAPBSET_DROP, capability)
+    empty_capabilities()
+
+
+def empty_capabilities() -> None:
+    """Drop every capability this process has; needs none."""
     prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL)
     header = struct.pack("Ii", _CAPABILITY_VERSION_3, 0)
     call("capset", header, bytes(24))
