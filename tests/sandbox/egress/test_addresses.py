@@ -12,7 +12,8 @@ from sanderling.sandbox.egress.addresses import refusal
 @pytest.mark.parametrize(
     "address",
     ["93.184.216.34", "8.8.8.8", "1.1.1.1", "172.32.0.1", "100.128.0.1", "192.0.1.1",
-     "223.255.255.255", "2606:2800:220:1:248:1893:25c8:1946", "2a00:1450:4001::1", "64:ff9b::808:808"],
+     "223.255.255.255", "2606:2800:220:1:248:1893:25c8:1946", "2a00:1450:4001::1",
+     "64:ff9b::808:808"],
 )  # fmt: skip
 def test_a_public_address_is_not_refused(address: str) -> None:
     assert refusal(address) is None

@@ -62,7 +62,7 @@ class Egress:
         self._grants: dict[str, _Grant] = {}
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
-        self._outbox: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
+        self._outbox: asyncio.Queue[tuple[str, _Grant | None]] = asyncio.Queue()
         self._keeping: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
@@ -109,14 +109,14 @@ class Egress:
         self.shut(container_id)
         grant = _Grant(socket.socket(fileno=listener), organization_id, granted)
         self._grants[container_id] = grant
-        self._outbox.put_nowait(("open", container_id))
+        self._outbox.put_nowait((container_id, grant))
 
     def shut(self, container_id: str) -> None:
         """Take back what was granted, if anything was; what is being transferred is broken off."""
         grant = self._grants.pop(container_id, None)
         if grant is not None:
             grant.listener.close()
-            self._outbox.put_nowait(("shut", container_id))
+            self._outbox.put_nowait((container_id, None))
 
     # ---- the process ---------------------------------------------------------------------------
 
@@ -161,8 +161,8 @@ class Egress:
             await self._stop()
             raise MachineUnfit(f"The egress proxy cannot be confined: {message.get('error')}.")
         self._outbox = asyncio.Queue()
-        for container_id in self._grants:
-            self._outbox.put_nowait(("open", container_id))
+        for container_id, grant in self._grants.items():
+            self._outbox.put_nowait((container_id, grant))
 
     async def _stop(self) -> None:
         process, self._process = self._process, None
@@ -191,14 +191,14 @@ class Egress:
 
     async def _tell(self, control: socket.socket) -> None:
         while True:
-            op, container_id = await self._outbox.get()
-            message: dict[str, Any] = {"op": op, "container_id": container_id}
+            container_id, grant = await self._outbox.get()
+            message: dict[str, Any] = {"op": "shut", "container_id": container_id}
             fds: list[int] = []
-            if op == "open":
-                grant = self._grants.get(container_id)
-                if grant is None:  # shut meanwhile
+            if grant is not None:
+                if self._grants.get(container_id) is not grant:  # taken back meanwhile
                     continue
-                message |= {"organization_id": grant.organization_id, "domains": grant.domains}
+                message |= {"op": "open", "organization_id": grant.organization_id}
+                message["domains"] = grant.domains
                 fds.append(grant.listener.fileno())
             encoded = json.dumps(message).encode()
             while True:
