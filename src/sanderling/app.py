@@ -33,6 +33,7 @@ from sanderling.runs.recovery import recover
 from sanderling.runs.retention import sweep_forever
 from sanderling.runs.runner import Runner
 from sanderling.sandbox.client import HostClient
+from sanderling.sandbox.egress import domains
 from sanderling.sandbox.kept_host import KeptHost
 from sanderling.sandbox.launch import launch
 from sanderling.settings import Settings
@@ -63,6 +64,7 @@ async def open_services(
         store = await Store.open(settings.data, sole=True, clock=clock)
         stack.push_async_callback(store.close)
         await _refuse_strangers(settings.host, store)
+        egress_domains = _egress_domains(settings.egress_domains)
         sandbox = await stack.enter_async_context(_open_host(settings))
         model = _make_model(settings, environ)
         stack.push_async_callback(model.aclose)
@@ -74,6 +76,7 @@ async def open_services(
             file_bytes_max=settings.file_bytes_max,
             container_bytes_max=settings.box_disk_bytes,
             files_kept_s=settings.files_kept_s,
+            egress_domains=egress_domains,
         )
         stack.push_async_callback(containers.close)
         runner = await _open_runner(settings, store, model, containers, clock)
@@ -94,6 +97,13 @@ async def _refuse_strangers(host: str, store: Store) -> None:
             f"{host} can be reached from other machines, and there are no API keys yet: anybody "
             "could run code here. Create one with: sanderling keys create NAME"
         )
+
+
+def _egress_domains(text: str) -> tuple[str, ...]:
+    try:
+        return domains.operators_list(text)
+    except domains.NotADomain as error:
+        raise SetupError(f"--egress-domains: {error}") from error
 
 
 def _is_loopback(host: str) -> bool:
@@ -118,6 +128,7 @@ async def _open_host(settings: Settings) -> AsyncIterator[HostClient]:
         disk_bytes=settings.box_disk_bytes,
         logs_bytes_max=settings.logs_bytes_max,
         min_isolation=settings.min_isolation,
+        egress_domains=settings.egress_domains,
     )
     _, process = await launching()
     host = KeptHost(process, launching)

@@ -131,6 +131,7 @@ class Container:
     created_at: float
     last_active_at: float
     expires_after_minutes: int = 20
+    allowed_domains: tuple[str, ...] = ()  # what its code may reach; none: no network
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,6 +261,7 @@ class AutoContainer:
 
     file_ids: tuple[str, ...] = ()
     memory_limit: MemoryTier = "1g"
+    allowed_domains: tuple[str, ...] = ()  # as the client wrote them
     type: Literal["auto"] = "auto"
 
 

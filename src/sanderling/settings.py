@@ -206,6 +206,12 @@ class Settings:
         "Nothing falls back silently.",
         kind="choice:zygote|gvisor|vm",
     )
+    egress_domains: str = _setting(
+        "",
+        "Domains that containers may be let reach over HTTP(S) by their network_policy: names and "
+        "*.names with commas between, or * for every public one; empty: none, no network at all.",
+        "Off: who wants code to reach something says what.",
+    )
     log_level: str = _setting(
         "warning",
         "Least severe log lines to print.",

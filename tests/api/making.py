@@ -20,6 +20,7 @@ from sanderling.models.base import Model
 from sanderling.models.scripted import ScriptedModel
 from sanderling.runs.feed import Feed
 from sanderling.runs.runner import Runner
+from sanderling.sandbox.egress.domains import operators_list
 from sanderling.settings import Settings
 from sanderling.store.store import Store
 from tests.doubles.memory_sandbox import MemorySandbox
@@ -33,7 +34,13 @@ async def memory_services(
     settings, clock = settings or Settings(), clock or SystemClock()
     store = await Store.memory(root, clock=clock)
     sandbox = MemorySandbox(root / "boxes")
-    containers = Containers(store, sandbox, clock, file_bytes_max=settings.file_bytes_max)
+    containers = Containers(
+        store,
+        sandbox,
+        clock,
+        file_bytes_max=settings.file_bytes_max,
+        egress_domains=operators_list(settings.egress_domains),
+    )
     feed = Feed(store)
     runner = Runner(store=store, model=model, containers=containers, feed=feed, clock=clock)
     try:

@@ -22,6 +22,7 @@ async def api(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Api]:
 
 TYPE, VALUE, MISSING = "invalid_type", "invalid_value", "missing_required_parameter"
 CI = {"type": "code_interpreter", "container": {"type": "auto"}}
+ALLOWLIST = {"type": "allowlist", "allowed_domains": ["site.example"]}
 
 
 def message(*parts: Any) -> dict[str, Any]:
@@ -164,7 +165,7 @@ RESPONSES: list[tuple[Any, str | None, str, str]] = [
         "50",
     ),
     (
-        {"tools": [{**CI, "container": {"type": "auto", "network_policy": {"type": "allowlist"}}}]},
+        {"tools": [{**CI, "container": {"type": "auto", "network_policy": ALLOWLIST}}]},
         "tools[0].container.network_policy.type",
         VALUE,
         "'disabled'",
@@ -363,7 +364,7 @@ OTHERS: list[tuple[str, str, Any, int, str | None, str | None, str]] = [
     (
         "POST",
         "/v1/containers",
-        {"name": "x", "network_policy": {"type": "allowlist", "allowed_domains": ["a.b"]}},
+        {"name": "x", "network_policy": ALLOWLIST},
         400,
         "network_policy.type",
         VALUE,

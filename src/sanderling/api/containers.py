@@ -12,6 +12,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import Field
 
 from sanderling.api.bodies import json_model
+from sanderling.api.network import NetworkPolicy, asked_domains, policy_object
 from sanderling.api.paging import list_object, page_of
 from sanderling.api.replies import deleted, json_reply
 from sanderling.api.routing import Organization, Partners
@@ -30,12 +31,6 @@ IDLE_MINUTES_MAX = 7 * 24 * 60
 class ExpiresAfter(RequestModel):
     anchor: Literal["last_active_at"]
     minutes: int = Field(ge=0, le=IDLE_MINUTES_MAX)
-
-
-class NetworkPolicy(RequestModel):
-    """The network is always off here; saying so is welcome, asking for more is refused."""
-
-    type: Literal["disabled", "allowlist"]
 
 
 class CreateContainer(RequestModel):
@@ -61,22 +56,8 @@ def container_object(container: Container) -> dict[str, Any]:
         "last_active_at": int(container.last_active_at),
         "memory_limit": container.memory_limit,
         "name": container.name,
-        "network_policy": {"type": "disabled", "allowed_domains": None},
+        "network_policy": policy_object(container.allowed_domains),
     }
-
-
-def refuse_network(policy: NetworkPolicy | None, param: str) -> None:
-    """
-    Raises:
-        InvalidRequest: the policy asks for a network.
-    """
-    if policy is not None and policy.type != "disabled":
-        raise InvalidRequest(
-            "Invalid value: 'allowlist'. Containers of this server have no network; the only "
-            "supported value is 'disabled'.",
-            param=f"{param}.type",
-            code="invalid_value",
-        )
 
 
 @router.post("/containers")
@@ -89,7 +70,6 @@ async def create_container(
         raise InvalidRequest(
             "Invalid 'name': it holds a NUL character.", param="name", code="invalid_value"
         )
-    refuse_network(body.network_policy, "network_policy")
     if body.skills:
         raise InvalidRequest(
             "Skills are not supported by this server.", param="skills", code="invalid_value"
@@ -100,6 +80,7 @@ async def create_container(
         memory_limit=body.memory_limit or "1g",
         expires_after_minutes=body.expires_after.minutes if body.expires_after else None,
         file_ids=body.file_ids or (),
+        allowed_domains=asked_domains(body.network_policy, "network_policy"),
     )
     return json_reply(container_object(container))
 

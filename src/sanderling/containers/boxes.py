@@ -110,7 +110,10 @@ class Boxes:
                 return
             # Under the lock, because `close` takes it too: no box is made after the last one went.
             await self.check_running(container.id)
-            limits = BoxLimits(memory_bytes=MEMORY_TIER_BYTES[container.memory_limit])
+            limits = BoxLimits(
+                memory_bytes=MEMORY_TIER_BYTES[container.memory_limit],
+                allowed_domains=container.allowed_domains,
+            )
             is_new = await self._sandbox.create(
                 container.id, limits, tenant=container.organization_id
             )

@@ -17,6 +17,7 @@ from sanderling.containers.boxes import Boxes
 from sanderling.containers.files import Files
 from sanderling.containers.happenings import ContainerHappening
 from sanderling.containers.lifecycle import is_overdue, refuse_unless_running
+from sanderling.containers.network import check_domains
 from sanderling.containers.retention import Retention
 from sanderling.containers.running import Running
 from sanderling.errors import (
@@ -56,15 +57,18 @@ class Containers:
         file_bytes_max: int = 512 << 20,
         container_bytes_max: int = 2 << 30,
         files_kept_s: float = 7 * 86400.0,
+        egress_domains: Sequence[str] = (),
     ) -> None:
         """
         container_bytes_max: what code may leave in one container, all its files together.
         files_kept_s: how long it can be had when the container has expired.
+        egress_domains: the most that a container may be let reach; none: no network.
         """
         self._store = store
         self._sandbox = sandbox
         self._clock = clock
         self._idle_minutes = idle_minutes
+        self._egress_domains = tuple(egress_domains)
         self._boxes = Boxes(store, sandbox, started_at=clock.now())
         self._files = Files(
             store, clock, file_bytes_max=file_bytes_max, container_bytes_max=container_bytes_max
@@ -84,14 +88,16 @@ class Containers:
         memory_limit: MemoryTier = "1g",
         expires_after_minutes: int | None = None,
         file_ids: Sequence[str] = (),
+        allowed_domains: Sequence[str] = (),
     ) -> Container:
         """
         Record a new container with the given stored files in it; its box comes with its first code.
 
         Raises:
-            InvalidRequest: the machine cannot give that memory.
+            InvalidRequest: the machine cannot give that memory, or the operator not that network.
             NotFound: one of the files is not there; nothing was made.
         """
+        reachable = self.check_domains(allowed_domains)
         await self.check_memory_limit(memory_limit)
         stored = [await self._stored_file(organization_id, f, param="file_ids") for f in file_ids]
         now = self._clock.now()
@@ -106,12 +112,19 @@ class Containers:
             expires_after_minutes=(
                 self._idle_minutes if expires_after_minutes is None else expires_after_minutes
             ),
+            allowed_domains=reachable,
         )
         await self._store.containers.insert(container)
         logs.info("container.created", container_id=container.id, memory_limit=memory_limit)
         for file in stored:
             await self._add(container.id, file.filename, file.blob_id, file.bytes, "user")
         return container
+
+    def check_domains(
+        self, asked: Sequence[str], *, param: str = "network_policy"
+    ) -> tuple[str, ...]:
+        """Return what a container that asks for these domains gets. Raises InvalidRequest."""
+        return check_domains(asked, self._egress_domains, param=param)
 
     async def check_memory_limit(self, tier: MemoryTier, *, param: str = "memory_limit") -> None:
         """

@@ -14,7 +14,7 @@ Runs Python source in a private, stateful notebook-like session and shows what h
 - The value of the last expression is shown, and so is everything printed; the same goes for errors.
 - Files are in /mnt/data: those the user gave, and those you write there for the user.
 - Figures drawn with matplotlib are shown to the user by themselves.
-- There is no network, and nothing can be installed.
+- Nothing can be installed.
 - A call may take {seconds:g} seconds; a longer one is stopped.\
 """
 

@@ -92,7 +92,7 @@ async def brief(
     before = [item for _, given, made in chain for item in (*given, *made)]
     _refuse_unpaired([*before, *request.input])
     stored = await _stored_files(store, request, chain)
-    container_id = await _container_id(containers, request, [*before, *request.input])
+    container_id, domains = await _container(containers, request, [*before, *request.input])
     mounts = await _mounts(containers, request, chain, stored=stored, container_id=container_id)
     images = await _images(store, stored, [*before, *request.input]) if rules.shows_images else {}
     tool = code_tool(request)
@@ -101,6 +101,7 @@ async def brief(
             instructions=request.instructions,
             offers_code=tool is not None,
             execution_timeout_s=rules.execution_timeout_s,
+            allowed_domains=domains,
         ),
         entries=(*before, *request.input),
         mounted={} if tool is None else {mount.file_id: mount.name for mount in mounts},
@@ -167,15 +168,18 @@ async def _stored_files(store: Store, request: RunRequest, chain: Chain) -> dict
     return stored
 
 
-async def _container_id(
+async def _container(
     containers: Containers, request: RunRequest, items: Sequence[Item]
-) -> str | None:
-    """Return the container the run will use if there is one already."""
+) -> tuple[str | None, tuple[str, ...]]:
+    """Return the container the run will use, if there is one already, and what it may reach."""
     tool = code_tool(request)
     if tool is None:
-        return None
+        return None, ()
     if not isinstance(tool.container, AutoContainer):
         return await _explicit(containers, request, tool.container)
+    wanted = containers.check_domains(
+        tool.container.allowed_domains, param=f"{_param(request)}.network_policy"
+    )
     # What is "in context": the containers of earlier code calls, also of those a client replays.
     used = dict.fromkeys(
         item.container_id
@@ -184,18 +188,24 @@ async def _container_id(
     )
     for container_id in islice(used, REPLAYED_CONTAINERS_MAX):
         try:
-            return (await containers.get(request.organization_id, container_id)).id
+            container = await containers.get(request.organization_id, container_id)
         except (NotFound, Expired):
             continue
+        # Another network than this request asks for would be more, or less, than it says.
+        if set(container.allowed_domains) == set(wanted):
+            return container.id, wanted
     await containers.check_memory_limit(
         tool.container.memory_limit, param=f"{_param(request)}.memory_limit"
     )
-    return None
+    return None, wanted
 
 
-async def _explicit(containers: Containers, request: RunRequest, container_id: str) -> str:
+async def _explicit(
+    containers: Containers, request: RunRequest, container_id: str
+) -> tuple[str, tuple[str, ...]]:
     try:
-        return (await containers.get(request.organization_id, container_id)).id
+        container = await containers.get(request.organization_id, container_id)
+        return container.id, container.allowed_domains
     except RequestError as error:
         error.param = _param(request)
         raise

@@ -6,6 +6,8 @@ Short on purpose: it is sent with every turn, and the client's own instructions 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 _CODE_TOOL = """\
 You have a tool called `python`. It runs code in a stateful Python process inside a sealed \
 container and returns what the code printed, the value of its last expression, and any error.
@@ -13,11 +15,14 @@ container and returns what the code printed, the value of its last expression, a
 - /mnt/data is the working directory. The user's files are there under their own names; save files \
 meant for the user there.
 - Matplotlib figures are shown to the user when the cell ends.
-- There is no network, and no package can be installed.
+- {network}, and no package can be installed.
 - To give the user a file, link it as [name](sandbox:/mnt/data/name) in your answer.
 - Compute with code rather than in your head. When code fails, read the error, \
 correct it and try again.\
 """
+
+_NO_NETWORK = "There is no network"
+_SOME_NETWORK = "Only these domains can be reached, over http:// and https://: {domains}"
 
 ANSWER_NOW = (
     "[No more calls are possible in this run. Answer the user now with what you have found so far.]"
@@ -28,10 +33,22 @@ CALLS_OFF = "This call was not run: tools may not be used in this answer."
 
 
 def system_text(
-    *, instructions: str | None, offers_code: bool, execution_timeout_s: float
+    *,
+    instructions: str | None,
+    offers_code: bool,
+    execution_timeout_s: float,
+    allowed_domains: Sequence[str] = (),
 ) -> str | None:
-    """Return the system message of a run: our part if code is offered, then the client's."""
-    parts = [_CODE_TOOL.format(timeout_s=execution_timeout_s)] if offers_code else []
+    """
+    Return the system message of a run: our part if code is offered, then the client's.
+
+    allowed_domains: what the code may reach; none: no network.
+    """
+    network = _NO_NETWORK
+    if allowed_domains:
+        network = _SOME_NETWORK.format(domains=", ".join(allowed_domains))
+    code_tool = _CODE_TOOL.format(timeout_s=execution_timeout_s, network=network)
+    parts = [code_tool] if offers_code else []
     if instructions:
         parts.append(instructions)
     return "\n\n".join(parts) or None

@@ -80,7 +80,10 @@ class Workspace:
         assert isinstance(self._tool.container, AutoContainer)
         self._outstanding = set(self._mounts)
         return await self._containers.create(
-            self._organization_id, name=AUTO_NAME, memory_limit=self._tool.container.memory_limit
+            self._organization_id,
+            name=AUTO_NAME,
+            memory_limit=self._tool.container.memory_limit,
+            allowed_domains=self._tool.container.allowed_domains,
         )
 
     async def _mount(self, container_id: str, file_id: str, name: str) -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import ipaddress
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sanderling.sandbox.egress.addresses import refusal
@@ -34,6 +34,7 @@ def test_an_address_that_is_not_public_is_refused_with_what_it_is(address: str) 
     assert refusal(address)
 
 
+@settings(deadline=None)
 @given(st.ip_addresses())
 def test_nothing_is_public_here_that_python_calls_private_or_special(
     address: ipaddress.IPv4Address | ipaddress.IPv6Address,
@@ -50,6 +51,7 @@ def test_nothing_is_public_here_that_python_calls_private_or_special(
         assert refusal(str(address))
 
 
+@settings(deadline=None)
 @given(st.ip_addresses(v=4))
 def test_an_address_behind_a_translator_is_judged_as_itself(address: ipaddress.IPv4Address) -> None:
     behind = str(ipaddress.IPv6Address(int(ipaddress.IPv6Address("64:ff9b::")) + int(address)))

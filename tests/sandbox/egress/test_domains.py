@@ -3,7 +3,7 @@ from __future__ import annotations
 import ipaddress
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sanderling.sandbox.egress import domains
@@ -55,6 +55,7 @@ def test_what_is_no_public_name_is_refused_in_one_sentence(text: str) -> None:
     assert said.endswith(".")
 
 
+@settings(deadline=None)
 @given(st.ip_addresses())
 def test_no_address_is_a_name(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> None:
     number = int(address)
@@ -72,6 +73,7 @@ def test_no_address_is_a_name(address: ipaddress.IPv4Address | ipaddress.IPv6Add
             domains.name(text)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=40))
 def test_whatever_is_said_a_name_is_plain_or_refused(text: str) -> None:
     try:
@@ -84,6 +86,7 @@ def test_whatever_is_said_a_name_is_plain_or_refused(text: str) -> None:
     assert domains.name(name) == name
 
 
+@settings(deadline=None)
 @given(NAME, NAME)
 def test_a_list_admits_its_names_and_what_is_below_its_wildcards(name: str, other: str) -> None:
     assert domains.covers((name,), name)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import ssl
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sanderling.sandbox.egress.hello import HELLO_BYTES_MAX, HelloReader, HelloRefused
@@ -37,15 +37,17 @@ def made(*extensions: bytes, after: bytes = b"") -> bytes:
 
 
 SNI = names((0, b"site.example"))
+HELLO = hello()
 
 
 def test_the_server_that_pythons_own_client_asks_for_is_found() -> None:
     assert HelloReader().feed(hello()) == "site.example"
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(1, 600), max_size=8))
 def test_however_it_is_cut_into_packets_it_is_found_with_its_last_byte(cuts: list[int]) -> None:
-    reader, rest = HelloReader(), hello()
+    reader, rest = HelloReader(), HELLO
     for size in cuts:
         if size >= len(rest):
             break
@@ -55,6 +57,7 @@ def test_however_it_is_cut_into_packets_it_is_found_with_its_last_byte(cuts: lis
     assert reader.feed(rest) == "site.example"
 
 
+@settings(deadline=None)
 @given(st.integers(1, 200))
 def test_however_it_is_cut_into_records_it_is_found(size: int) -> None:
     message = made(SNI)[5:]
@@ -104,6 +107,7 @@ def test_a_message_without_end_is_refused_and_not_kept() -> None:
         reader.feed(bytes(HELLO_BYTES_MAX))
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_noise_is_refused_or_waited_on(noise: bytes) -> None:
     for data in (noise, b"\x16\x03\x01" + noise, made(SNI)[:60] + noise):

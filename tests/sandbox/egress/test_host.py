@@ -81,6 +81,7 @@ async def test_a_proxy_that_dies_is_replaced_and_containers_keep_what_they_were_
 ) -> None:
     place = grant(egress)
     await asked(place, GET)
+    await lines(audit, 1)
     first = egress.pid
     assert first is not None
     os.kill(first, signal.SIGKILL)

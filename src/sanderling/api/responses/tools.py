@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, assert_never
 
 from pydantic import Field, PlainValidator
 
+from sanderling.api.network import NetworkPolicy, asked_domains, policy_object
 from sanderling.api.validation import RequestModel, by_json_type, by_type_field
 from sanderling.errors import InvalidRequest
 from sanderling.models.base import CODE_TOOL_NAME
@@ -47,12 +48,6 @@ _ELSEWHERE = frozenset(
         "web_search_preview_2025_03_11",
     }
 )
-
-
-class NetworkPolicy(RequestModel):
-    """The network is always off here, so there is one value."""
-
-    type: Literal["disabled"]
 
 
 class Auto(RequestModel):
@@ -158,7 +153,7 @@ def tool_records(models: Sequence[CodeInterpreter | Function]) -> tuple[Tool, ..
     Return the tools as records.
 
     Raises:
-        InvalidRequest: two tools that could not be told apart.
+        InvalidRequest: two tools that could not be told apart, or a network policy that is none.
     """
     tools: list[Tool] = []
     names: set[str] = set()
@@ -166,7 +161,7 @@ def tool_records(models: Sequence[CodeInterpreter | Function]) -> tuple[Tool, ..
         match model:
             case CodeInterpreter(container=container):
                 name = CODE_TOOL_NAME  # a client's function cannot have it beside the tool
-                tools.append(CodeTool(_container(container)))
+                tools.append(CodeTool(_container(container, f"tools[{index}].container")))
             case Function():
                 name = model.name
                 tools.append(
@@ -185,7 +180,7 @@ def tool_records(models: Sequence[CodeInterpreter | Function]) -> tuple[Tool, ..
     return tuple(tools)
 
 
-def _container(model: str | Auto | None) -> AutoContainer | str:
+def _container(model: str | Auto | None, param: str) -> AutoContainer | str:
     if isinstance(model, str):
         return model
     if model is None:
@@ -193,6 +188,7 @@ def _container(model: str | Auto | None) -> AutoContainer | str:
     return AutoContainer(
         file_ids=tuple(dict.fromkeys(model.file_ids or ())),
         memory_limit=model.memory_limit or "1g",
+        allowed_domains=asked_domains(model.network_policy, f"{param}.network_policy"),
     )
 
 
@@ -272,11 +268,13 @@ def tool_object(tool: Tool) -> dict[str, Any]:
     """Return the tool as a response shows it."""
     match tool:
         case CodeTool(container=AutoContainer() as auto):
-            container = {
+            container: dict[str, Any] = {
                 "type": "auto",
                 "file_ids": list(auto.file_ids),
                 "memory_limit": auto.memory_limit,
             }
+            if auto.allowed_domains:
+                container["network_policy"] = policy_object(auto.allowed_domains)
             return {"type": "code_interpreter", "container": container}
         case CodeTool(container=container_id):
             return {"type": "code_interpreter", "container": container_id}
