@@ -35,6 +35,8 @@ _PACKAGES = (
     "udev",
     "python3",
     "uidmap",
+    "procps",  # sysctl
+    "sudo",  # what the doctor proposes begins with it
 )
 # What the kernel needs to find its disk, and the port the results leave by.
 _MODULES = "virtio_pci virtio_blk virtio_console ext4"
