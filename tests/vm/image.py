@@ -202,6 +202,7 @@ def _furnish(root: Path) -> None:
         (units / name).unlink(missing_ok=True)
         (units / name).symlink_to("/dev/null")
     (root / "etc/hostname").write_text("debian\n")
+    (root / "etc/hosts").write_text("127.0.0.1 localhost debian\n")
     (root / "etc/fstab").write_text("")
 
 

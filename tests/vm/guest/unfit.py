@@ -17,7 +17,8 @@ from dataclasses import dataclass
 PYTHON = "/opt/server/bin/python"
 DOCTOR = (PYTHON, "-m", "sanderling", "doctor", "--env", "/opt/env")
 EXEC = (PYTHON, "-m", "sanderling", "exec", "--env", "/opt/env", "-c", "print(6 * 7)")
-AS_USER = ("runuser", "-u", "box-keeper", "--", "env", "HOME=/home/box-keeper")
+HOME = "/home/box-keeper"
+AS_USER = ("runuser", "-u", "box-keeper", "--", "env", f"--chdir={HOME}", f"HOME={HOME}")
 SERVICE = (
     *("systemd-run", "--quiet", "--pipe", "--wait", "--collect", "-E", "PYTHONPATH"),
     *("-E", "HOME=/root", "--working-directory=/opt/sanderling"),
@@ -65,7 +66,7 @@ MACHINES = {
         ),
         Machine(
             "a container whose /proc is masked",
-            (*SERVICE, "-p", "ProtectKernelLogs=yes", "-p", "ProtectKernelTunables=yes"),
+            (*SERVICE, "unshare", "--mount", "sh", "/opt/sanderling/tests/vm/guest/mask.sh"),
             r"missing proc: mount proc: .*\n +In a container, leave /proc unmasked",
         ),
         Machine(
