@@ -77,6 +77,15 @@ def openat2(folder_fd: int, path: str, flags: int, mode: int = 0) -> int:
     raise OSError(number, os.strerror(number))
 
 
+def try_out() -> None:
+    """Raise OSError where this machine does not know, or does not let us make, the call above."""
+    root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.close(openat2(root, ".", os.O_RDONLY | os.O_DIRECTORY))
+    finally:
+        os.close(root)
+
+
 def is_clean_name(name: str) -> bool:
     """Whether a single name can be shown, logged and downloaded as it is."""
     if name in ("", ".", "..") or "/" in name or _BIDI & set(name):

@@ -132,7 +132,7 @@ def _landlock() -> Finding:
 
 def _system_calls() -> Finding:
     attempts: dict[str, Callable[[], object]] = {
-        "openat2": _openat2,
+        "openat2": box_files.try_out,
         "pidfd_open": lambda: os.close(os.pidfd_open(os.getpid())),
         "fsopen": _fsopen,
     }
@@ -150,14 +150,6 @@ def _system_calls() -> Finding:
         "docker run --security-opt seccomp=unconfined …"
     )
     return Finding("system calls", False, f"{', '.join(missing)} missing", remedy)
-
-
-def _openat2() -> None:
-    root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.close(box_files.openat2(root, ".", os.O_RDONLY | os.O_DIRECTORY))
-    finally:
-        os.close(root)
 
 
 def _fsopen() -> None:

@@ -21,7 +21,7 @@ from typing import Any
 import sanderling
 from sanderling.environments.environment import Environment
 from sanderling.errors import MachineUnfit
-from sanderling.sandbox import uids
+from sanderling.sandbox import box_files, uids
 from sanderling.sandbox.wall import linux
 from sanderling.sandbox.wall.zygote import MESSAGE_BYTES_MAX, Plan
 
@@ -70,6 +70,14 @@ async def launch(
     """
     if not linux.IS_SUPPORTED:
         raise MachineUnfit(f"Boxes need an x86_64 or aarch64 machine, not {linux.MACHINE}.")
+    try:
+        box_files.try_out()
+    except OSError as error:
+        # The wall would stand without it, and the first look at a box's files would fail.
+        raise MachineUnfit(
+            f"The files of boxes cannot be opened safely: openat2 is refused ({error}). "
+            "Run `sanderling doctor` to see how to mend it."
+        ) from error
     control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
         all_arguments = (json.dumps(asdict(plan)), *arguments)

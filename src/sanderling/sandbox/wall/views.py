@@ -13,6 +13,7 @@ is forked before anything is imported, and makes one namespace for each box.
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
@@ -58,11 +59,22 @@ def view(folder: str, namespace_fd: int) -> int:
     """
     tree = linux.clone_tree(folder)
     try:
-        linux.map_ids(tree, namespace_fd)
+        _map_ids(tree, namespace_fd)
         # Of a detached mount only what was opened in it stays.
         return os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=tree)
     finally:
         os.close(tree)
+
+
+def _map_ids(tree: int, namespace_fd: int) -> None:
+    try:
+        linux.map_ids(tree, namespace_fd)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        # What mount_setattr(2) answers for a kind of file system that cannot be mapped.
+        message = "this kernel cannot show a box's files as our own; Linux 6.3 and later can"
+        raise OSError(errno.EINVAL, message) from error
 
 
 def _make_namespaces(zygote: socket.socket) -> NoReturn:
