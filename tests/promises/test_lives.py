@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import threading
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -173,6 +174,9 @@ async def test_lives_of_every_kind_leave_nothing_behind(
     local: LocalSandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
+    threads = os.process_cpu_count() if hasattr(os, "process_cpu_count") else os.cpu_count()
+    full = threading.Barrier(min(32, (threads or 1) + 4))  # the event loop's pool, whole
+    await asyncio.gather(*(asyncio.to_thread(full.wait) for _ in range(full.parties)))
     await lives(local, range(WARM_UP))
     before = await at_rest(local, tmp_path)
     memory_before = {pid: anonymous_bytes(pid) for pid in ("self", *below(os.getpid())[:2])}

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sanderling.sandbox import wire
+from sanderling.sandbox import calls, wire
 from sanderling.sandbox.base import Result
 from tests.sandbox.stages import DEADLINE_S, LIMITS, Stage, chunks, staged, until
 
@@ -115,3 +115,23 @@ async def test_no_call_leaves_a_descriptor_open(host: Stage):
         await host.run("1", execution_id=f"more_{number}")
 
     await until(lambda: len(os.listdir("/proc/self/fd")) <= before)
+
+
+@pytest.mark.parametrize("stuck", ["reading", "writing", "after an error"])
+async def test_a_client_that_is_stuck_is_let_go_and_leaves_nothing(
+    host: Stage, monkeypatch: pytest.MonkeyPatch, stuck: str
+):
+    monkeypatch.setattr(calls, "_STUCK_S", 0.1)
+    await host.sandbox.create("cntr_a", LIMITS)
+    await host.sandbox.write_file("cntr_a", "/mnt/data/big", chunks(*[bytes(1 << 20)] * 8))
+    before = len(os.listdir("/proc/self/fd"))
+    _, writer = await asyncio.open_unix_connection(host.socket_path)
+    op = "read_file" if stuck == "reading" else "write_file"
+    path = "/etc/x" if stuck == "after an error" else "/mnt/data/big"
+    await wire.send(writer, {"op": op, "version": 1, "container_id": "cntr_a", "path": path})
+
+    writer.transport.pause_reading()  # type: ignore[attr-defined]
+    keeper = host.local._keepers["cntr_a"]
+    await until(lambda: keeper.files._users == 0 and len(os.listdir("/proc/self/fd")) <= before + 1)
+    writer.close()
+    assert (await host.run("import os; os.listdir()"))[0] == Result("['big']")

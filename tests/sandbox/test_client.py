@@ -22,7 +22,7 @@ from sanderling.errors import (
     ProtocolBroken,
     SpawnFailed,
 )
-from sanderling.sandbox import wire
+from sanderling.sandbox import client, wire
 from sanderling.sandbox.base import BoxLimits, Ended, Logs, Result, Sandbox
 from sanderling.sandbox.client import HostClient
 from tests.sandbox.stages import LIMITS, SPINS, Stage, begun, chunks, staged, until
@@ -341,6 +341,34 @@ async def test_a_host_that_does_not_answer_is_unavailable(tmp_path: Path):
     async with answering(tmp_path / "s", silent) as client:
         with pytest.raises(HostUnavailable):
             await client.hello(deadline_s=0.05)
+
+
+@pytest.mark.parametrize("call", ["execute", "read_file", "write_file"])
+async def test_a_host_that_falls_silent_is_unavailable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+):
+    monkeypatch.setattr(client, "_PIECE_DEADLINE_S", 0.1)
+    monkeypatch.setattr(client, "EXECUTION_EXTRA_S", 0.1)
+
+    is_over = asyncio.Event()
+
+    async def silence(_reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+        await is_over.wait()
+
+    async def ask(host: HostClient) -> None:
+        match call:
+            case "execute":
+                await anext(host.execute("cntr_a", "e", "1", timeout_s=0.1))
+            case "read_file":
+                await anext(host.read_file("cntr_a", "/mnt/data/x"))
+            case _:
+                big = chunks(*[bytes(1 << 20)] * 20)
+                await host.write_file("cntr_a", "/mnt/data/x", big)
+
+    async with answering(tmp_path / "s", silence) as host:
+        with pytest.raises(HostUnavailable, match="did not answer"):
+            await ask(host)
+        is_over.set()
 
 
 async def test_an_answer_that_is_none_is_a_broken_protocol(tmp_path: Path):

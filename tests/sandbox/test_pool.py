@@ -179,6 +179,21 @@ async def test_a_zygote_that_never_comes_back_is_spawn_failed(
         await opened.pool.take()
 
 
+@pytest.mark.parametrize("opened", [0], indirect=True)
+async def test_a_zygote_that_does_not_answer_is_not_waited_for(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(pool_module, "_FORK_DEADLINE_S", 0.05)
+    opened.makers.made[0].first_held_back = 0
+    with pytest.raises(SpawnFailed, match=r"within 0\.05 s"):
+        await opened.pool.take()
+
+    monkeypatch.setattr(pool_module, "_FORK_DEADLINE_S", DEADLINE_S)
+    opened.makers.made[0].go_on.set()
+    await end(await opened.pool.take())
+    assert opened.deaths == 0
+
+
 async def test_a_machine_that_is_unfit_from_the_start_is_not_tried_again():
     made = Opened(size=1)
     made.makers.refusals = [MachineUnfit("no namespaces")]

@@ -20,6 +20,7 @@ from typing import Any
 
 from sanderling.errors import (
     HostUnavailable,
+    MachineFull,
     ProtocolBroken,
     SandboxError,
     SanderlingError,
@@ -35,6 +36,11 @@ from sanderling.sandbox.wire import Message
 _CALL_DEADLINE_S = 30.0
 # What open streams get to send their last words when the host ends.
 _FAREWELL_S = 2.0
+# Each box is followed by a connection or two; more than this is a caller that forgets to hang up.
+_CONNECTIONS_MAX = 8192
+# How long a caller may take none of what is sent to it, or send none of a file, before it is let
+# go: what it asked for goes on, and is told again to whoever asks.
+_STUCK_S = 120.0
 _BACKLOG = 1024  # a full backlog is a failed connect for a client that does not block
 
 _Call = Callable[[Message, asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -102,6 +108,8 @@ class CallServer:
                 await self._answer(reader, writer)
         except ConnectionError:
             pass  # the client left; what it asked for goes on
+        except TimeoutError:
+            writer.transport.abort()  # it is stuck: closing would wait until it has read the rest
         finally:
             self._connections.discard(task)
             writer.close()
@@ -110,16 +118,18 @@ class CallServer:
         """Read the call, do it, and send its error if it has one. The request boundary."""
         try:
             call = await self._read_call(reader)
+            if len(self._connections) > _CONNECTIONS_MAX:
+                raise MachineFull("The sandbox host has too many calls to answer now.")
             if call is not None:
                 await self._calls[call.text("op")](call, reader, writer)
         except SanderlingError as error:
-            await wire.send(writer, wire.error_header(error))
-        except ConnectionError:
+            await _send(writer, wire.error_header(error))
+        except (ConnectionError, TimeoutError):
             raise
         except Exception as error:  # noqa: BLE001 - the request boundary
             logs.error("host.call_failed", cause=error)
             failure = SandboxError("The sandbox host failed; its log says how.")
-            await wire.send(writer, wire.error_header(failure))
+            await _send(writer, wire.error_header(failure))
 
     async def _read_call(self, reader: asyncio.StreamReader) -> Message | None:
         try:
@@ -144,7 +154,7 @@ class CallServer:
 
     async def _hello(self, _call: Message, _: object, writer: asyncio.StreamWriter) -> None:
         status = asdict(await self._sandbox.status())
-        await wire.send(writer, {"version": wire.VERSION, "status": status, **self._facts})
+        await _send(writer, {"version": wire.VERSION, "status": status, **self._facts})
 
     async def _create(self, call: Message, _: object, writer: asyncio.StreamWriter) -> None:
         limits = BoxLimits(
@@ -155,7 +165,7 @@ class CallServer:
         is_new = await self._sandbox.create(
             call.text("container_id"), limits, tenant=call.optional_text("tenant") or ""
         )
-        await wire.send(writer, {"is_new": is_new})
+        await _send(writer, {"is_new": is_new})
 
     async def _execute(
         self, call: Message, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -179,7 +189,7 @@ class CallServer:
     async def _interrupt(self, call: Message, _: object, writer: asyncio.StreamWriter) -> None:
         container_id, execution_id = call.text("container_id"), call.text("execution_id")
         is_there = await self._sandbox.interrupt(container_id, execution_id)
-        await wire.send(writer, {"is_there": is_there})
+        await _send(writer, {"is_there": is_there})
 
     async def _write_file(
         self, call: Message, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -190,12 +200,13 @@ class CallServer:
                 call.text("container_id"), call.text("path"), chunks
             )
         except SanderlingError as error:
-            await wire.send(writer, wire.error_header(error))
+            await _send(writer, wire.error_header(error))
             # Closing with bytes unread would reset the connection, and the answer with it.
-            while await reader.read(wire.BODY_BYTES_MAX):
-                pass
+            async with asyncio.timeout(_STUCK_S):
+                while await reader.read(wire.BODY_BYTES_MAX):
+                    pass
         else:
-            await wire.send(writer, {"bytes": count})
+            await _send(writer, {"bytes": count})
         finally:
             await chunks.aclose()
 
@@ -203,27 +214,39 @@ class CallServer:
         chunks = self._sandbox.read_file(call.text("container_id"), call.text("path"))
         async with contextlib.aclosing(chunks):
             async for chunk in chunks:
-                await wire.send(writer, {}, chunk)
-        await wire.send(writer, {"end": True})
+                await _send(writer, {}, chunk)
+        await _send(writer, {"end": True})
 
     async def _delete_file(self, call: Message, _: object, writer: asyncio.StreamWriter) -> None:
         was_there = await self._sandbox.delete_file(call.text("container_id"), call.text("path"))
-        await wire.send(writer, {"was_there": was_there})
+        await _send(writer, {"was_there": was_there})
 
     async def _list_files(self, call: Message, _: object, writer: asyncio.StreamWriter) -> None:
         files = await self._sandbox.list_files(call.text("container_id"))
-        await wire.send(writer, {}, wire.files_body(files))
+        await _send(writer, {}, wire.files_body(files))
 
     async def _containers(self, _call: Message, _: object, writer: asyncio.StreamWriter) -> None:
-        await wire.send(writer, {}, wire.ids_body(await self._sandbox.containers()))
+        await _send(writer, {}, wire.ids_body(await self._sandbox.containers()))
 
     async def _close(self, call: Message, _: object, writer: asyncio.StreamWriter) -> None:
         was_there = await self._sandbox.close(call.text("container_id"))
-        await wire.send(writer, {"was_there": was_there})
+        await _send(writer, {"was_there": was_there})
 
     async def _shutdown(self, _call: Message, _: object, writer: asyncio.StreamWriter) -> None:
         self.is_told_to_end.set()
-        await wire.send(writer, {})
+        await _send(writer, {})
+
+
+async def _send(writer: asyncio.StreamWriter, header: dict[str, Any], body: bytes = b"") -> None:
+    """
+    Write one message.
+
+    Raises:
+        ConnectionError: the caller left.
+        TimeoutError: it reads nothing.
+    """
+    async with asyncio.timeout(_STUCK_S):
+        await wire.send(writer, header, body)
 
 
 async def _tell(
@@ -241,7 +264,7 @@ async def _tell(
     async def send_all() -> None:
         async with contextlib.aclosing(happenings):
             async for sequence, happening in happenings:
-                await wire.send(writer, *wire.happening_parts(sequence, happening))
+                await _send(writer, *wire.happening_parts(sequence, happening))
 
     sending = asyncio.ensure_future(send_all())
     hung_up = asyncio.ensure_future(reader.read(1))  # a caller has no more to say
@@ -259,7 +282,8 @@ async def _tell(
 async def _chunks(reader: asyncio.StreamReader) -> AsyncGenerator[bytes, None]:
     """Yield the bodies that follow a call, up to the message that says `end`."""
     while True:
-        message = await wire.receive(reader)
+        async with asyncio.timeout(_STUCK_S):
+            message = await wire.receive(reader)
         if message is None:
             raise ProtocolBroken("The connection ended inside a file.")
         if message.header.get("end") is True:

@@ -20,6 +20,11 @@ from sanderling.sandbox.wire import Message
 
 # Answers that take no user code to give. A box takes milliseconds; a zygote that died, seconds.
 ANSWER_DEADLINE_S = 60.0
+# What an execution may take beside its own time: a turn at the host (120 s), the box's files looked
+# at, a kernel made anew. A host that is silent for longer is stuck.
+EXECUTION_EXTRA_S = 240.0
+# For the next piece of a file, either way.
+_PIECE_DEADLINE_S = 60.0
 
 
 class HostClient:
@@ -62,7 +67,7 @@ class HostClient:
             raise InvalidRequest(f"The code is longer than {wire.CODE_BYTES_MAX} bytes.")
         call = {"op": "execute", "container_id": container_id, "execution_id": execution_id}
         async with contextlib.aclosing(
-            self._follow({**call, "timeout_s": timeout_s}, body)
+            self._follow({**call, "timeout_s": timeout_s}, body, timeout_s + EXECUTION_EXTRA_S)
         ) as happenings:
             async for _, happening in happenings:
                 yield happening
@@ -95,10 +100,12 @@ class HostClient:
                         break
                     for start in range(0, len(chunk), wire.BODY_BYTES_MAX):
                         piece = chunk[start : start + wire.BODY_BYTES_MAX]
-                        await wire.send(writer, {}, piece)
-                else:
-                    await wire.send(writer, {"end": True})
-                return _checked(await answer).integer("bytes")
+                        async with _in_time(_PIECE_DEADLINE_S):
+                            await wire.send(writer, {}, piece)
+                async with _in_time(_PIECE_DEADLINE_S):
+                    if not answer.done():
+                        await wire.send(writer, {"end": True})
+                    return _checked(await answer).integer("bytes")
             finally:
                 answer.cancel()
                 await asyncio.gather(answer, return_exceptions=True)
@@ -106,7 +113,11 @@ class HostClient:
     async def read_file(self, container_id: str, path: str) -> AsyncGenerator[bytes, None]:
         call = {"op": "read_file", "container_id": container_id, "path": path}
         async with self._connection(call) as (reader, _):
-            while not (message := _checked(await wire.receive(reader))).header.get("end"):
+            while True:
+                async with _in_time(_PIECE_DEADLINE_S):
+                    message = _checked(await wire.receive(reader))
+                if message.header.get("end"):
+                    return
                 yield message.body
 
     async def delete_file(self, container_id: str, path: str) -> bool:
@@ -138,21 +149,21 @@ class HostClient:
         body_bytes_max: int = wire.BODY_BYTES_MAX,
     ) -> Message:
         """Make a call that has one answer."""
-        try:
-            async with asyncio.timeout(deadline_s), self._connection(call) as (reader, _):
-                return _checked(await wire.receive(reader, body_bytes_max=body_bytes_max))
-        except TimeoutError as error:
-            raise HostUnavailable(
-                f"The sandbox host did not answer within {deadline_s:g} s."
-            ) from error
+        async with _in_time(deadline_s), self._connection(call) as (reader, _):
+            return _checked(await wire.receive(reader, body_bytes_max=body_bytes_max))
 
     async def _follow(
-        self, call: dict[str, Any], body: bytes = b""
+        self, call: dict[str, Any], body: bytes = b"", deadline_s: float | None = None
     ) -> AsyncGenerator[tuple[int, Happening], None]:
-        """Make a call that is answered by happenings, up to an Ended."""
+        """Make a call that is answered by happenings, up to an Ended within the deadline."""
+        began_s = asyncio.get_running_loop().time()
         async with self._connection(call, body) as (reader, _):
             while True:
-                message = await wire.receive(reader, body_bytes_max=wire.HAPPENING_BYTES_MAX)
+                left_s = None
+                if deadline_s is not None:
+                    left_s = began_s + deadline_s - asyncio.get_running_loop().time()
+                async with _in_time(left_s):
+                    message = await wire.receive(reader, body_bytes_max=wire.HAPPENING_BYTES_MAX)
                 sequence, happening = wire.happening_of(_checked(message))
                 yield sequence, happening
                 if isinstance(happening, Ended):
@@ -165,7 +176,8 @@ class HostClient:
         """Connect and send `call`; close in the end. Raises HostUnavailable."""
         reader, writer = await self._connect()
         try:
-            await wire.send(writer, {"version": wire.VERSION, **call}, body)
+            async with _in_time(ANSWER_DEADLINE_S):
+                await wire.send(writer, {"version": wire.VERSION, **call}, body)
             yield reader, writer
         except ConnectionError as error:
             raise HostUnavailable("The sandbox host went away during a call.") from error
@@ -184,6 +196,18 @@ class HostClient:
             raise HostUnavailable(
                 f"No sandbox host answers at {self.socket_path}: {error.strerror}."
             ) from error
+
+
+@contextlib.asynccontextmanager
+async def _in_time(deadline_s: float | None) -> AsyncIterator[None]:
+    """Raises HostUnavailable: the block took longer."""
+    try:
+        async with asyncio.timeout(deadline_s):
+            yield
+    except TimeoutError as error:
+        raise HostUnavailable(
+            f"The sandbox host did not answer within {deadline_s:g} s."
+        ) from error
 
 
 def _checked(message: Message | None) -> Message:

@@ -25,6 +25,9 @@ _BACKOFF_S = (0.1, 0.3, 1.0, 3.0, 10.0)
 _REFILL_AFTER_S = 0.03
 # How long a caller waits for a zygote that is being started again; a start takes about 2 s.
 _RESTART_DEADLINE_S = 30.0
+# A fork takes milliseconds and a box has 10 s of its own (`spawner.py`). A zygote that has not even
+# answered by then hangs, or the machine does; its boxes live, so it is not ended for that.
+_FORK_DEADLINE_S = 20.0
 
 
 class BoxMaker(Protocol):
@@ -105,12 +108,12 @@ class Pool:
             box.release()
         maker = await self._living_maker()
         try:
-            return await maker.spawn()
+            return await _in_time(maker.spawn())
         except SpawnFailed:
             if maker.is_alive:
                 raise
         # The zygote died under the call: wait for the next one.
-        return await (await self._living_maker(but=maker)).spawn()
+        return await _in_time((await self._living_maker(but=maker)).spawn())
 
     async def respawn(self, dead: Box) -> Box:
         """
@@ -121,7 +124,7 @@ class Pool:
         if self._maker is None:
             dead.release()
             raise SpawnFailed("The zygote died, and the files of its boxes with it.")
-        return await self._maker.respawn(dead)
+        return await _in_time(self._maker.respawn(dead))
 
     async def close(self) -> None:
         """End the zygote; every box that still stands dies with it."""
@@ -203,7 +206,7 @@ class Pool:
                 await asyncio.sleep(_REFILL_AFTER_S)
             maker = await self._next_maker()
             try:
-                box = await maker.spawn()
+                box = await _in_time(maker.spawn())
             except (SandboxError, OSError) as error:
                 logs.warning("pool.refill_failed", reason=str(error))
                 await asyncio.sleep(_BACKOFF_S[min(failures, len(_BACKOFF_S) - 1)])
@@ -218,6 +221,18 @@ class Pool:
     async def _release_ready(self) -> None:
         while self._ready:
             await _end(self._ready.popleft())
+
+
+async def _in_time(fork: Awaitable[Box]) -> Box:
+    """Raises SpawnFailed: it took too long."""
+    try:
+        async with asyncio.timeout(_FORK_DEADLINE_S):
+            return await fork
+    except TimeoutError as error:
+        raise SpawnFailed(
+            f"No box was made within {_FORK_DEADLINE_S:g} s: the machine is too busy, or the "
+            "zygote hangs. If it lasts, end the process that `sanderling doctor` names."
+        ) from error
 
 
 async def _end(box: Box) -> None:
