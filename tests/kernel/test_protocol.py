@@ -218,3 +218,24 @@ def test_a_value_that_was_dropped_is_not_continued() -> None:
     assembler.drop_unfinished()
 
     assert assembler.feed(protocol.prefix(header) + b"new") == Frame(header, b"new")
+
+
+def test_headers_that_are_expected_mean_what_they_say() -> None:
+    known, other = Assembler(), Assembler()
+    known.expect(NONCE)
+    headers = [{"op": "logs", "nonce": NONCE, "stream": s} for s in ("stdout", "stderr")]
+    headers += [{"op": "done", "nonce": NONCE, "status": s} for s in protocol.STATUSES]
+    headers += [{"op": "result", "nonce": NONCE}]
+    messages = [protocol.prefix(header) for header in headers]
+
+    assert [known.feed(m) for m in messages] == [other.feed(m) for m in messages]
+
+
+def test_what_is_expected_of_one_cell_is_checked_for_the_next() -> None:
+    assembler = Assembler()
+    assembler.expect(NONCE)
+
+    with pytest.raises(FrameError):
+        assembler.feed(protocol.prefix({"op": "done", "nonce": NONCE, "status": "ok"}) + b"body")
+    with pytest.raises(FrameError):
+        assembler.feed(protocol.prefix({"op": "done", "nonce": "%b", "status": "ok"}))

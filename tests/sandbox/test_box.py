@@ -134,6 +134,15 @@ async def test_a_saved_figure_names_the_file_it_was_saved_to(box: Box) -> None:
     assert (image.name, image.saved_path) == ("chart.png", "/mnt/data/chart.png")
 
 
+async def test_the_head_of_too_much_output_is_counted_in_bytes(box: Box) -> None:
+    shown = await run(box, "print('x' + '€' * 10_000)")
+
+    head = next(s.text for s in shown if isinstance(s, Logs))
+    assert set(head[1:]) == {"€"}
+    assert LOGS_BYTES_MAX // 2 - 3 < len(head.encode()) <= LOGS_BYTES_MAX // 2
+    assert len(logs(shown).encode()) < LOGS_BYTES_MAX * 1.1
+
+
 async def test_too_much_output_keeps_head_and_tail(box: Box) -> None:
     shown = await run(box, "for i in range(20000): print(f'line {i}')")
 

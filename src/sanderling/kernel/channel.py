@@ -27,6 +27,13 @@ _PATIENCE_LOST_S = 0.002  # per message, while some program writes without end
 _PAUSE_S = 20e-6
 _CONTINUATION = range(0x80, 0xC0)  # bytes inside a UTF-8 character
 
+_LOGS: dict[Stream, bytes] = {
+    stream: protocol.prefix({"op": "logs", "nonce": "%b", "stream": stream})
+    for stream in DESCRIPTORS
+}
+
+_DONE = protocol.prefix({"op": "done", "nonce": "%b", "status": "%b"})
+
 # Taken now: these run while user code may have put others in their place.
 _write, _close, _exit = os.write, os.close, os._exit
 _len, _OSError = len, OSError
@@ -65,9 +72,8 @@ class Channel:
         """From now on, what is sent belongs to the cell with this nonce."""
         with self._lock:
             self._nonce = nonce
-            for stream in DESCRIPTORS:
-                header = {"op": "logs", "nonce": nonce, "stream": stream}
-                self._prefixes[stream] = protocol.prefix(header)
+            for stream, template in _LOGS.items():
+                self._prefixes[stream] = template % nonce.encode()
 
     def end(self, status: str) -> None:
         """Send `done`; from now on there is no cell."""
@@ -80,7 +86,7 @@ class Channel:
             finally:
                 self._is_sending = False
             self._send_waiting()
-            done = protocol.prefix({"op": "done", "nonce": self._nonce, "status": status})
+            done = _DONE % ((self._nonce or "").encode(), status.encode())
             self._nonce = None  # first: a signal handler that prints may come at any line
             self._transmit(done)
 

@@ -27,6 +27,8 @@ STATUSES = ("ok", "error", "interrupted")
 
 Check = Callable[[object], bool]
 
+_MORE = b',"more":true'  # what a header has that is not a value's last
+
 # Taken now: the kernel goes on using them after user code may have put others in their place.
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _decode = json.JSONDecoder().decode
@@ -148,10 +150,13 @@ def split(header: Mapping[str, Any], body: bytes = b"") -> Iterator[bytes]:
     if len(body) > VALUE_BYTES_MAX:
         raise FrameError(f"A value of {len(body):,} bytes is longer than {VALUE_BYTES_MAX:,}.")
     last = prefix(header)
-    not_last = prefix({**header, "more": True})
-    room = MESSAGE_BYTES_MAX - len(not_last)
+    room = MESSAGE_BYTES_MAX - len(last) - len(_MORE)
     if room < BODY_ROOM_BYTES_MIN:
         raise FrameError(f"A header of {len(last):,} bytes does not fit into a message.")
+    if len(body) <= room:
+        yield last + body
+        return
+    not_last = last[:-2] + _MORE + last[-2:]
     start = 0
     while len(body) - start > room:
         yield not_last + body[start : start + room]
@@ -159,17 +164,38 @@ def split(header: Mapping[str, Any], body: bytes = b"") -> Iterator[bytes]:
     yield last + body[start:]
 
 
+# What nearly all messages of a cell begin with: as bytes with room for the nonce, and taken apart.
+_COMMON = tuple(
+    (prefix({"op": op, "nonce": "%b", **fields})[:-1], op, fields)
+    for op, fields in (
+        ("logs", {"stream": "stdout"}),
+        ("logs", {"stream": "stderr"}),
+        ("result", dict[str, str]()),
+        ("done", {"status": "ok"}),
+        ("done", {"status": "error"}),
+    )
+)
+
+
 class Assembler:
     """Turns the messages of one direction of one socket back into values."""
 
     def __init__(self, shapes: Mapping[str, Shape] = FROM_KERNEL) -> None:
         self._shapes = shapes
-        # Most messages are logs with the same header as the one before: looked at once.
+        # Headers known before they arrive, and the last one that was not: looked at once.
+        self._known: Mapping[bytes, dict[str, Any]] = {}
         self._raw: bytes | None = None
         self._header: dict[str, Any] = {}
         self._is_last = True
         self._unfinished: dict[str, Any] | None = None
         self._body = bytearray()  # one piece of memory, however small the parts
+
+    def expect(self, nonce: str) -> None:
+        """Know the headers that most messages of the cell with this nonce will have."""
+        self._known = {
+            template % nonce.encode(): {"op": op, "nonce": nonce, **fields}
+            for template, op, fields in _COMMON
+        }
 
     def feed(self, data: bytes) -> Frame | None:
         """
@@ -184,7 +210,8 @@ class Assembler:
         if not line_end:
             raise FrameError("A message has no header line.")
         if raw != self._raw:
-            self._header, self._is_last = self._parse(raw)
+            known = self._known.get(raw)
+            self._header, self._is_last = self._parse(raw) if known is None else (known, True)
             self._raw = raw
         if body and not self._shapes[self._header["op"]].has_body:
             raise FrameError(f"`{self._header['op']}` has no body.")

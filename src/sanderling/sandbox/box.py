@@ -20,11 +20,11 @@ import os
 import secrets
 import signal
 import socket
-import struct
+import sys
 import termios
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from sanderling.errors import BoxDied, SpawnFailed
 from sanderling.kernel import protocol
@@ -42,10 +42,14 @@ TRACEBACK_BYTES_MAX = 4 << 20  # of one error; as JSON six times as long at wors
 # What is taken per wake-up, so that one flooding box leaves others their turn.
 _BATCH_MAX = 64
 _BATCH_S_MAX = 0.001
+_MSG_CTRUNC = int(socket.MSG_CTRUNC)  # a plain number: it is looked at for each message
 _REST_S = 0.05  # between cells: how long a box that talked is not listened to
 _PIPE_READ_MAX = 65536
 _PIECE_BYTES = 64  # what a piece of logs costs beside its text; each change of stream begins one
 _TAIL_PIECE_CHARS = 4096  # short pieces of one stream are joined up to this
+
+_NO_BYTES = bytes(4)  # an int of C
+_Decoder = codecs.getincrementaldecoder("utf-8")
 
 Stream = Literal["stdout", "stderr"]
 
@@ -212,6 +216,7 @@ class Box:
         self._listen()
         self._drop_waiting_bytes()
         cell = self._cell = _Cell(secrets.token_hex(16), self._logs_bytes_max)
+        self._assembler.expect(cell.nonce)
         try:
             header = {"op": "execute", "cell": self._cells, "nonce": cell.nonce}
             self.thaw()
@@ -436,7 +441,7 @@ class Box:
                 return "closed"
             # No room for them was given, so descriptors that came along are closed already; to
             # close what a box has made can take long, and it has no business to send any.
-            if not data or flags & socket.MSG_CTRUNC:
+            if not data or flags & _MSG_CTRUNC:
                 return "closed"
             try:
                 frame = self._assembler.feed(data)
@@ -444,7 +449,8 @@ class Box:
                     self._take(frame)
             except protocol.FrameError:
                 self._is_broken = True
-            if self._loop.time() > until:
+            # After the last message of a cell there is seldom another to ask for.
+            if (self._cell is not None and self._cell.has_ended) or self._loop.time() > until:
                 break
         return "more"
 
@@ -496,36 +502,42 @@ class _Cell:
         self._values = 0
         self._values_bytes = 0
         self._ready: collections.deque[Shown] = collections.deque()
-        self._has_ended = False
-        self._changed = asyncio.Event()
-        self._decoders = {
-            stream: codecs.getincrementaldecoder("utf-8")("replace")
-            for stream in ("stdout", "stderr")
-        }
+        self.has_ended = False
+        self._change: asyncio.Future[None] | None = None  # somebody waits for one
+        self._decoders: dict[Stream, codecs.IncrementalDecoder] = {}
 
     async def next(self) -> Shown | None:
-        """The next thing shown, or None when the cell is over."""
+        """The next thing shown, or None when the cell is over. For one caller."""
         while not self._ready:
-            if self._has_ended:
+            if self.has_ended:
                 return None
-            self._changed.clear()
-            await self._changed.wait()
+            self._change = asyncio.get_running_loop().create_future()
+            try:
+                await self._change
+            finally:
+                self._change = None
         return self._ready.popleft()
 
     def add_bytes(self, stream: Stream, data: bytes) -> None:
         """Text of one stream, whichever way it came; may stop inside a character."""
-        self.add_logs(stream, self._decoders[stream].decode(data))
+        decoder = self._decoders.get(stream)
+        if decoder is None:
+            decoder = self._decoders[stream] = _Decoder("replace")
+        self.add_logs(stream, decoder.decode(data))
 
     def add_logs(self, stream: Stream, text: str) -> None:
-        if not text or self._has_ended:
+        if not text or self.has_ended:
             return
         if self._head_left > 0:
-            head, text = text[: self._head_left], text[self._head_left :]
+            head, text = _cut(text, self._head_left)
             self._head_left -= _size(head)
             if stream != self._head_stream:
                 self._head_left -= _PIECE_BYTES
-            self._pass_on(Logs(stream, head))
-            self._head_stream = stream
+            if text:
+                self._head_left = 0  # what is left has no room for the next character
+            if head:
+                self._pass_on(Logs(stream, head))
+                self._head_stream = stream
         # A piece at most half the tail, so that dropping the oldest never empties it.
         step = max(1, self._tail_max // 8)
         for start in range(0, len(text), step):
@@ -546,7 +558,7 @@ class _Cell:
         self._tail.append(Logs(stream, piece))
 
     def add_value(self, value: Result | Image | Error, size: int) -> None:
-        if self._has_ended:
+        if self.has_ended:
             return
         self._values += 1
         self._values_bytes += size
@@ -558,10 +570,10 @@ class _Cell:
             self._pass_on(value)
 
     def end(self, status: Literal["ok", "error", "interrupted", "died"]) -> None:
-        if self._has_ended:
+        if self.has_ended:
             return
         for stream, decoder in self._decoders.items():
-            self.add_logs(cast("Stream", stream), decoder.decode(b"", final=True))
+            self.add_logs(stream, decoder.decode(b"", final=True))
         if self._dropped_logs:
             self.dropped_bytes += self._dropped_logs
             notice = f"\n[… {self._dropped_logs:,} bytes of output left out …]\n"
@@ -569,8 +581,8 @@ class _Cell:
         self._ready.extend(self._tail)
         self._tail.clear()
         self.status = status
-        self._has_ended = True
-        self._changed.set()
+        self.has_ended = True
+        self._tell()
 
     def _shorten_tail(self) -> None:
         while self._tail_bytes > self._tail_max:
@@ -585,12 +597,23 @@ class _Cell:
     def _pass_on(self, shown: Shown) -> None:
         self._head_stream = None
         self._ready.append(shown)
-        self._changed.set()
+        self._tell()
+
+    def _tell(self) -> None:
+        if self._change is not None and not self._change.done():
+            self._change.set_result(None)
 
 
 def _waiting_bytes(fd: int) -> int:
-    count: int = struct.unpack("i", fcntl.ioctl(fd, termios.FIONREAD, bytes(4)))[0]
-    return count
+    return int.from_bytes(fcntl.ioctl(fd, termios.FIONREAD, _NO_BYTES), sys.byteorder)
+
+
+def _cut(text: str, bytes_max: int) -> tuple[str, str]:
+    """Cut a text after `bytes_max` bytes of UTF-8, or before the character there."""
+    if text.isascii():
+        return text[:bytes_max], text[bytes_max:]
+    head = text.encode("utf-8", "replace")[:bytes_max].decode("utf-8", "ignore")
+    return text[: len(head)], text[len(head) :]
 
 
 def _size(text: str) -> int:
