@@ -226,16 +226,16 @@ def test_too_large_an_object_is_a_memory_error(workplace: Workplace):
 
     assert execution["status"] == "error"
     assert execution["outputs"][-1]["name"] == "MemoryError"
+    assert execution["outputs"][-1]["traceback"].endswith(
+        "MemoryError\nA process can have at most 1 GiB of memory.\n"
+    )
     assert workplace.remembers()
 
 
 @pytest.fixture
 def groups() -> None:
     """Skip where nothing can hold several processes together."""
-    found = cgroup.find(f"sanderling-limits-{os.getpid()}")
-    found.close()
-    if found.kind == "none":
-        pytest.skip("this machine gives no control group")
+    needs_controller("memory")
 
 
 def test_processes_that_need_too_much_together_are_stopped(workplace: Workplace, groups: None):
@@ -264,6 +264,91 @@ def test_kernel_that_is_killed_for_memory_is_out_of_memory(workplace: Workplace,
     assert "needed more than its 1 GiB of memory" in told_by(execution, "stderr")
     assert VARIABLES_GONE in told_by(execution, "stderr")
     assert not workplace.remembers()
+
+
+# ---- how many, how large -----------------------------------------------------------------------
+
+FILES = "Files can take at most 64 MiB and be 100,000 in number"
+PROCESSES = "There can be at most 256 processes and threads at a time."
+STARTS_PROCESSES = """\
+import os
+def meets_limit():
+    while True: os.posix_spawn('/bin/sleep', ['sleep', '100'], {})
+"""
+STARTS_THREADS = """\
+import resource, threading
+threading.stack_size(65536)
+def meets_limit():
+    while True: threading.Thread(target=threading.Event().wait, daemon=True).start()
+"""
+WRITES = """\
+def meets_limit():
+    with open('/dev/shm/large', 'wb', buffering=0) as file:
+        while True: file.write(bytes(1 << 20))
+"""
+MAKES_FOLDERS = """\
+import os
+def meets_limit():
+    for number in range(200_000): os.mkdir(f'/tmp/{number}')
+"""
+LOOKS_AWAY = """
+try: meets_limit()
+except (OSError, RuntimeError): pass
+"""
+# What one process may have: the exception says it, and more than that only its traceback can.
+OWN = {
+    "open_files": (
+        "kept = [open('/dev/null') for _ in range(2000)]",
+        "A process can have at most 1,024 files open at a time.",
+    ),
+    "largest_file": (
+        "with open('large', 'wb') as file: file.truncate(1 << 50)",
+        "A file can have at most 8 GiB.",
+    ),
+}
+# What all have together: it is said whether or not the code looked away.
+TOGETHER = {
+    "processes": (STARTS_PROCESSES, PROCESSES),
+    "threads": (STARTS_THREADS, PROCESSES),
+    "disk": (WRITES, FILES),
+    "inodes": (MAKES_FOLDERS, FILES),
+}
+
+
+@pytest.mark.parametrize(("code", "sentence"), OWN.values(), ids=OWN)
+def test_a_limit_of_one_process_is_explained(workplace: Workplace, code: str, sentence: str):
+    workplace.remember()
+
+    execution = workplace.run(code)
+
+    assert execution["status"] == "error"
+    assert execution["outputs"][-1]["traceback"].endswith(f"\n{sentence}\n")
+    assert sentence not in told_by(execution)
+    assert workplace.remembers()
+
+
+@pytest.mark.parametrize("is_caught", [True, False], ids=["caught", "uncaught"])
+@pytest.mark.parametrize(("code", "sentence"), TOGETHER.values(), ids=TOGETHER)
+def test_a_limit_of_the_box_is_told_once(
+    workplace: Workplace, code: str, sentence: str, is_caught: bool
+):
+    if sentence == PROCESSES and is_caught:
+        needs_controller("pids")
+
+    execution = workplace.run(code + (LOOKS_AWAY if is_caught else "meets_limit()"))
+
+    told = told_by(execution, "stderr")
+    traceback = "".join(o["traceback"] for o in execution["outputs"] if o["type"] == "error")
+    assert execution["status"] == ("ok" if is_caught else "error")
+    assert [sentence in told, sentence in traceback] == [is_caught, not is_caught]
+    assert workplace.run("6 * 7")["status"] == "ok"
+
+
+def needs_controller(name: str) -> None:
+    found = cgroup.find(cgroup.host_folder())
+    found.close()
+    if name in found.missing:
+        pytest.skip(f"this machine has no {name} controller for us")
 
 
 # ---- deaths ------------------------------------------------------------------------------------

@@ -17,9 +17,10 @@ import random
 import socket
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, NoReturn
 
-from sanderling.kernel import limits, network, protocol
+from sanderling.kernel import limits, network, protocol, sentences
 from sanderling.kernel.border import Border
 from sanderling.kernel.capture import Streams
 from sanderling.kernel.cell import Session, forget_cells
@@ -95,6 +96,8 @@ class Kernel:
         self._display = Display(self._channel, data_folder)
         self._session = Session(self._display.show_result)
         self._assembler = protocol.Assembler(protocol.FROM_HOST)
+        self._data_folder = data_folder
+        self._memory_bytes: int | None = None
         _prepare_interpreter(self._display)
         self._border.remember_builtins()
 
@@ -134,6 +137,7 @@ class Kernel:
     def _configure(self, header: Mapping[str, Any]) -> None:
         if header["cpu_count"] is not None:
             limits.THREAD_POOLS.limit(header["cpu_count"])
+        self._memory_bytes = header["memory_bytes"]
         if header["memory_bytes"] is not None:
             limits.limit_memory(self._border, header["memory_bytes"])
         if header["proxy"] is not None:
@@ -173,6 +177,13 @@ class Kernel:
         return None
 
     def _describe(self, error: BaseException) -> Report:
+        report = self._report(error)
+        sentence = sentences.explain(
+            error, memory_bytes=self._memory_bytes, data_folder=self._data_folder
+        )
+        return report if sentence is None else replace(report, text=f"{report.text}{sentence}\n")
+
+    def _report(self, error: BaseException) -> Report:
         for _ in range(_DESCRIPTIONS):
             try:
                 return self._border.cross(lambda: describe(error))

@@ -150,6 +150,25 @@ def difference(before: Snapshot, after: Snapshot) -> Difference:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What there is for files in a box, and whether nothing is left of it."""
+
+    disk_bytes: int
+    files: int
+    is_full: bool
+
+
+def room(data_fd: int) -> Room:
+    """Return what `data_fd` and the box's other writable folders have together."""
+    status = os.fstatvfs(data_fd)
+    return Room(
+        disk_bytes=status.f_blocks * status.f_frsize,
+        files=status.f_files,
+        is_full=status.f_bavail == 0 or (status.f_favail == 0 and status.f_files > 0),
+    )
+
+
 def walk(
     data_fd: int, *, entries_max: int = ENTRIES_MAX, seconds_max: float = WALK_S_MAX
 ) -> Snapshot:

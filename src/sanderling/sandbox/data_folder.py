@@ -20,7 +20,7 @@ from typing import ParamSpec, TypeVar
 from sanderling.errors import NotFound
 from sanderling.sandbox import box_files
 from sanderling.sandbox.base import ChangedFile
-from sanderling.sandbox.box_files import Difference, PartFile, Snapshot
+from sanderling.sandbox.box_files import Difference, PartFile, Room, Snapshot
 
 CHUNK_BYTES = 1 << 20
 # A walk this short takes about as long as handing it to a thread.
@@ -104,6 +104,11 @@ class DataFolder:
             async with self._order:
                 found = await _in_thread(box_files.walk, self._fd)
         return list(box_files.difference(Snapshot(), found).changed)
+
+    def room(self) -> Room:
+        """Return how much room the box has for files. Raises NotFound."""
+        with self._in_use():
+            return box_files.room(self._fd)
 
     async def settle(self) -> None:
         """

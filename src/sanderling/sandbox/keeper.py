@@ -18,22 +18,19 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Literal
 
 from sanderling.errors import MachineFull, RateLimited, SandboxError
 from sanderling.observe import logs
 from sanderling.records import ExecutionStatus
-from sanderling.sandbox.base import BoxLimits, Ended, Happening, Image
+from sanderling.sandbox.base import BoxLimits, Ended, Error, Happening, Image
 from sanderling.sandbox.box import Box, CellEnded
 from sanderling.sandbox.box_files import DATA, PATH_BYTES_MAX, Difference
 from sanderling.sandbox.data_folder import DataFolder
 from sanderling.sandbox.journal import Journal, Journals
+from sanderling.sandbox.stopper import GRACE_S, Reason, Stopper
 from sanderling.sandbox.turns import Turns
+from sanderling.sandbox.verdict import LOST, RESTARTED, what_ended_it, what_was_full
 
-# One SIGINT can arrive before the cell has begun, or be swallowed by its code; many cannot.
-INTERRUPT_EVERY_S = 0.1
-# Past the longest clean-up a library does on KeyboardInterrupt; nobody wants to wait longer.
-GRACE_S = 2.0
 # A cell that follows another at once meets a box that was not frozen in between.
 FREEZE_AFTER_S = 0.05
 # A frozen box stands still within a millisecond; one with many processes takes some.
@@ -47,12 +44,6 @@ QUEUE_MAX = 256
 QUEUE_BYTES_MAX = 16 << 20  # of code
 _RETRY_QUEUE_FULL_S = 2.0
 
-Reason = Literal["timed_out", "interrupted"]
-
-_RESTARTED = (
-    "The Python process had to be restarted: variables are gone, files in /mnt/data are kept."
-)
-_LOST = "The Python process could not be restarted: variables and new files in /mnt/data are gone."
 _NO_CHANGES = Difference((), (), is_complete=True)
 
 
@@ -110,7 +101,7 @@ class Keeper:
         self._queue: list[_Execution] = []
         self._arrived = asyncio.Event()
         self._running: _Execution | None = None
-        self._stopper: _Stopper | None = None  # while a cell runs
+        self._stopper: Stopper | None = None  # while a cell runs
         self._has_begun = False  # the running execution's cell was started
         self._is_revoked = False  # the running execution was interrupted before its cell began
         self._is_closing = False
@@ -132,7 +123,7 @@ class Keeper:
             journal = self._journals.open(execution_id, lambda: self._on_deserted(execution_id))
             execution = _Execution(execution_id, code, timeout_s, journal)
             if self._is_lost:
-                self._end(execution, "died", notice=_LOST)
+                self._end(execution, "died", notice=LOST)
             elif self._is_closing:
                 self._end(execution, "interrupted")
             else:
@@ -232,7 +223,7 @@ class Keeper:
                 logs.error("execution.failed", cause=error, execution_id=execution.id)
                 await self._give_up("a fault of the host")
                 if not execution.journal.is_over:
-                    self._end(execution, "died", notice=_LOST)
+                    self._end(execution, "died", notice=LOST)
             finally:
                 self._running = None
 
@@ -248,7 +239,7 @@ class Keeper:
             entering.cancel()
         if entering.cancelled():  # revoked, closed or lost: nothing was run
             if self._is_lost and not self._is_closing:
-                self._end(execution, "died", notice=_LOST)
+                self._end(execution, "died", notice=LOST)
             else:
                 self._end(execution, "interrupted")
             return False
@@ -272,7 +263,7 @@ class Keeper:
         notices: list[str] = []
         is_fresh = False
         if self._living_box().is_dead and not self._is_closing:
-            notices.append(f"The Python process had ended by itself. {_RESTARTED}")
+            notices.append(f"The Python process had ended by itself. {RESTARTED}")
             is_fresh = True
             if not await self._replace_kernel():
                 self._end_without_box(execution, 0.0, [])
@@ -282,19 +273,20 @@ class Keeper:
             self._end(execution, "interrupted", notice=_sentence(notices), is_fresh=is_fresh)
             return
         began = time.monotonic()
-        ended, reason = await self._run_cell(execution)
+        ended, reason, told = await self._run_cell(execution)
         duration_ms = (time.monotonic() - began) * 1000
         status = self._status(ended, reason)
-        notices += self._what_ended_it(status, ended, execution.timeout_s)
+        notices += what_ended_it(status, ended, limits=self._limits, timeout_s=execution.timeout_s)
         if ended.status == "died":
             is_fresh = await self._replace_kernel()
             if not is_fresh:
                 self._end_without_box(execution, duration_ms, notices)
                 return
-            notices.append(_RESTARTED)
+            notices.append(RESTARTED)
         elif self._living_box().has_company():
             await self._still_box()
         found = await self.files.changes()
+        notices += what_was_full(ended, self.files.room(), told)
         if not found.is_complete:
             notices.append(
                 "Some files in /mnt/data were not looked at: there are too many, or their folder "
@@ -310,54 +302,35 @@ class Keeper:
         )
         self._freeze_soon()
 
-    async def _run_cell(self, execution: _Execution) -> tuple[CellEnded, Reason | None]:
-        """Run the cell, writing down what it shows; return how it ended and who ended it."""
+    async def _run_cell(self, execution: _Execution) -> tuple[CellEnded, Reason | None, str]:
+        """
+        Run the cell, writing down what it shows; return how it ended, who ended it, and the
+        traceback if there was one.
+        """
         box = self._living_box()
-        stopper = self._stopper = _Stopper(box, execution.timeout_s, self._grace_s)
+        stopper = self._stopper = Stopper(box, execution.timeout_s, self._grace_s)
         self._has_begun = True
         ended: CellEnded | None = None
+        told = ""
         try:
             async for happening in box.run_cell(execution.code):
                 if isinstance(happening, CellEnded):
                     ended = happening
                 else:
                     execution.journal.append(_checked(happening))
+                    if isinstance(happening, Error):
+                        told = happening.traceback
         finally:
             self._stopper = None
             stopper.disarm()
         assert ended is not None
-        return ended, stopper.reason
+        return ended, stopper.reason, told
 
     def _status(self, ended: CellEnded, reason: Reason | None) -> ExecutionStatus:
         """Who asked for the end has the word; else the machine's, else the kernel's own."""
         if ended.is_out_of_memory and ended.status == "died":
             return "out_of_memory"
         return reason or ended.status
-
-    def _what_ended_it(
-        self, status: ExecutionStatus, ended: CellEnded, timeout_s: float
-    ) -> list[str]:
-        """The sentences that tell which limit was met, if any."""
-        notices: list[str] = []
-        limit = _size(self._limits.memory_bytes)
-        match status:
-            case "timed_out":
-                notices.append(f"The code ran longer than {timeout_s:g} s and was stopped.")
-            case "out_of_memory":
-                notices.append(f"The code needed more than its {limit} of memory and was stopped.")
-            case "died":
-                notices.append("The Python process ended while the code was running.")
-            case "interrupted" if ended.status == "died":
-                notices.append("The code was interrupted.")
-            case _:
-                pass
-        if ended.is_out_of_memory and status != "out_of_memory":
-            notices.append(f"A process needed more than the {limit} of memory and was stopped.")
-        if ended.dropped_bytes:
-            notices.append(
-                f"The output was too long: {ended.dropped_bytes:,} bytes of it were left out."
-            )
-        return notices
 
     # ---- standing still ------------------------------------------------------------------------
 
@@ -420,7 +393,7 @@ class Keeper:
         if not self._is_closing:
             self._is_lost = True
             logs.warning("box.died", container_id=self._container_id, reason=reason)
-            self._end_queue("died", notice=_LOST)
+            self._end_queue("died", notice=LOST)
             self._on_lost()
 
     # ---- ends ----------------------------------------------------------------------------------
@@ -429,7 +402,7 @@ class Keeper:
         self, execution: _Execution, duration_ms: float, notices: list[str]
     ) -> None:
         if self._is_lost:
-            notice = " ".join([*notices, _LOST])
+            notice = " ".join([*notices, LOST])
             self._end(execution, "died", duration_ms=duration_ms, notice=notice)
         else:  # closed
             self._end(execution, "interrupted", duration_ms=duration_ms)
@@ -461,41 +434,6 @@ class Keeper:
         )
 
 
-class _Stopper:
-    """
-    Ends one cell that must not go on: SIGINT again and again, after the grace SIGKILL.
-
-    Armed with a deadline from the start. `reason` is who asked first, None if nobody did.
-    """
-
-    def __init__(self, box: Box, timeout_s: float, grace_s: float) -> None:
-        self.reason: Reason | None = None
-        self._grace_s = grace_s
-        self._box = box
-        self._loop = asyncio.get_running_loop()
-        self._kill_at = 0.0
-        self._timer = self._loop.call_later(timeout_s, self.stop, "timed_out")
-
-    def stop(self, reason: Reason) -> None:
-        """Begin to stop the cell; asked again, go on as before."""
-        if self.reason is None:
-            self.reason = reason
-            self._kill_at = self._loop.time() + self._grace_s
-            self._press()
-
-    def disarm(self) -> None:
-        """The cell is over."""
-        self._timer.cancel()
-
-    def _press(self) -> None:
-        self._timer.cancel()
-        if self._loop.time() >= self._kill_at:
-            self._box.kill()
-        else:
-            self._box.interrupt()
-            self._timer = self._loop.call_later(INTERRUPT_EVERY_S, self._press)
-
-
 def _checked(happening: Happening) -> Happening:
     """Drop a path that cannot be one of ours; the box said it."""
     if isinstance(happening, Image) and happening.saved_path is not None:
@@ -507,11 +445,3 @@ def _checked(happening: Happening) -> Happening:
 
 def _sentence(notices: list[str]) -> str | None:
     return " ".join(notices) or None
-
-
-def _size(size: int) -> str:
-    """Bytes for people: 1 GiB, 512 MiB."""
-    for unit, factor in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
-        if size >= factor:
-            return f"{size / factor:g} {unit}"
-    return f"{size} bytes"
