@@ -41,19 +41,17 @@ s = socket.socket(socket.AF_UNIX); s.bind('socket'); s.listen()
 os.truncate(os.open('sparse.bin', os.O_CREAT | os.O_WRONLY), 1 << 29)
 """
 
-# A child that swaps a file and a folder for links, and back, as fast as it can.
+# Swaps a file and a folder for links, and back, as fast as it can, until it is interrupted.
 SWAP = r"""
-import os
+import ctypes, os
 target = TARGET
 open('good', 'w').write('good'); os.mkdir('folder'); open('folder/name', 'w').write('good')
 os.symlink(target + '/name', 'bad'); os.symlink(target, 'out')
-if os.fork() == 0:
-    import ctypes
-    libc = ctypes.CDLL(None)
-    for n in ('file', 'path'): os.rename({'file': 'good', 'path': 'folder'}[n], n)
-    while True:  # RENAME_EXCHANGE: at every moment both names exist
-        for a, b in ((b'file', b'bad'), (b'path', b'out')):
-            libc.renameat2(-100, a, -100, b, 2)
+os.rename('good', 'file'); os.rename('folder', 'path')
+libc = ctypes.CDLL(None)
+open('begun', 'w').close()
+while True:  # RENAME_EXCHANGE: at every moment both names exist
+    for a, b in ((b'file', b'bad'), (b'path', b'out')): libc.renameat2(-100, a, -100, b, 2)
 """
 
 DEEP = r"""
@@ -158,7 +156,10 @@ class Host:
         (self.home / "name").write_text("the host's own")
         await self.sandbox.create("swap", LIMITS)
         # The container has no such path; the host has, and must not go there.
-        await self.text("swap", SWAP.replace("TARGET", repr(str(self.home))))
+        code = SWAP.replace("TARGET", repr(str(self.home)))
+        swapping = asyncio.create_task(self.run("swap", code, timeout_s=300))
+        while await self.read("swap", "/mnt/data/begun") == "NotFound":  # noqa: ASYNC110 - as below
+            await asyncio.sleep(0.01)
 
         async def content() -> AsyncIterator[bytes]:
             yield b"from the host"
@@ -173,6 +174,7 @@ class Host:
             with contextlib.suppress(InvalidRequest):
                 await self.sandbox.delete_file("swap", "/mnt/data/path/name")
         await self.sandbox.close("swap")
+        await swapping
         return {"read": sorted(read), "home": sorted(os.listdir(self.home))}
 
     async def many_files(self) -> dict[str, Any]:
