@@ -22,8 +22,8 @@ lint: setup-dev
 check: lint test
 
 fix: setup-dev
-	@$(BIN)/ruff format src tests tools $(ARGS)
-	@$(BIN)/ruff check --fix src tests tools $(ARGS)
+	@$(BIN)/ruff format src tests tools bench $(ARGS)
+	@$(BIN)/ruff check --fix src tests tools bench $(ARGS)
 
 serve: setup
 	@$(BIN)/sanderling serve $(ARGS)

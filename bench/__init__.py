@@ -1,1 +1,1 @@
-"""How fast Sanderling is, beside others, in one run on one machine."""
+"""How fast and how small Sanderling is, beside others, in one run on one machine."""
