@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from sanderling.api import middleware
 from sanderling.models.scripted import ScriptedModel
 from tests.api.making import Api, memory_api
 
@@ -51,3 +52,16 @@ async def test_wrong_method_says_which_are_right(api: Api):
 
     assert reply.status_code == 405
     assert reply.headers["allow"]
+
+
+async def test_requests_beyond_what_the_server_takes_are_told_when_to_come_back(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(middleware, "REQUESTS_MAX", 0)
+    status, error = await api.error("GET", "/v1/files")
+    reply = await api.http.get("/v1/files")
+    monkeypatch.undo()
+
+    assert (status, error["code"]) == (429, "rate_limit_exceeded")
+    assert int(reply.headers["retry-after"]) >= 1
+    assert (await api.http.get("/v1/files")).status_code == 200

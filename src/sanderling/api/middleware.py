@@ -13,11 +13,14 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sanderling.api import errors
+from sanderling.errors import RateLimited
 from sanderling.ids import new_id
 from sanderling.observe import logs
 
 # The date every OpenAI reply carries; SDKs and proxies show it.
 API_VERSION = b"2020-10-01"
+# Requests at work at once, streams among them: each costs a connection and up to some hundred KiB.
+REQUESTS_MAX = 4096
 
 
 class RequestFrame:
@@ -29,12 +32,23 @@ class RequestFrame:
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
+        self._at_work = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         request = _Request(scope, send)
+        if self._at_work >= REQUESTS_MAX:
+            await errors.reply(_TOO_MANY)(scope, receive, request.send)
+            return
+        self._at_work += 1
+        try:
+            await self._serve(request, scope, receive)
+        finally:
+            self._at_work -= 1
+
+    async def _serve(self, request: _Request, scope: Scope, receive: Receive) -> None:
         with logs.bound(request_id=request.id):
             try:
                 await self._app(scope, receive, request.send)
@@ -52,6 +66,13 @@ class RequestFrame:
                 status=request.status,
                 duration_ms=request.elapsed_ms(),
             )
+
+
+_TOO_MANY = RateLimited(
+    f"The server is answering {REQUESTS_MAX} requests already, which is as many as it takes. Try "
+    "again when some of them are answered.",
+    retry_after_s=2.0,
+)
 
 
 def _route(scope: Scope) -> str:
