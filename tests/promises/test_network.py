@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import subprocess
 from collections.abc import AsyncIterator
 
 import pytest
@@ -18,6 +19,7 @@ from sanderling.environments.environment import Environment
 from sanderling.sandbox.base import BoxLimits
 from sanderling.sandbox.box import Box
 from sanderling.sandbox.spawner import Spawner
+from tests.plain_user import PlainServer, PlainUser
 from tests.promises.probes import printed
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.asyncio(loop_scope="module")]
@@ -117,3 +119,60 @@ async def test_only_that_port_leads_out_and_only_over_the_boxs_own_loopback(box:
     os.close(listener)
 
     assert answer == "101 101 111 1"
+
+
+_PLAIN = '''
+import asyncio, sys, tempfile
+from pathlib import Path
+from sanderling.sandbox.base import BoxLimits, Logs
+from sanderling.sandbox.egress.host import Egress
+from sanderling.sandbox.local import HostOptions, LocalSandbox
+
+FETCH = """
+import urllib.request
+try:
+    urllib.request.urlopen('http://evil.example/')
+except OSError as error:
+    print(error)
+"""
+SIZES = {"disk_bytes": 64 << 20, "logs_bytes_max": 1 << 20, "pool_size": 0, "boxes_max": 2}
+
+async def main():
+    with tempfile.TemporaryDirectory() as folder:
+        options = HostOptions(env=sys.argv[1], egress_domains="*", **SIZES)
+        egress = Egress(("*",), Path(folder, "egress.log"))
+        sandbox = LocalSandbox(options, egress=egress)
+        await sandbox.open()
+        try:
+            limits = BoxLimits(256 << 20, allowed_domains=("site.example",))
+            await sandbox.create("cntr_a", limits)
+            shown = sandbox.execute("cntr_a", "exec_a", FETCH, timeout_s=30)
+            print("".join([s.text async for s in shown if isinstance(s, Logs)]), end="")
+            status = Path(f"/proc/{egress.pid}/status").read_text()
+            print(*[line.split()[1] for line in status.splitlines()
+                    if line.startswith(("CapPrm", "NoNewPrivs", "Seccomp:"))])
+        finally:
+            await sandbox.end()
+
+asyncio.run(main())
+'''
+
+
+async def test_a_plain_users_boxes_have_the_same_way_out_and_the_proxy_as_few_rights(
+    plain_user: PlainUser, plain_server: PlainServer
+) -> None:
+    script = plain_user.home / "egress.py"
+    script.write_text(_PLAIN)
+    script.chmod(0o644)
+    done = await asyncio.to_thread(
+        subprocess.run,
+        [plain_server.python, script, plain_server.guest_env.path],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        **plain_user.options(),
+    )
+
+    told = "evil.example is not allowed here; this container may reach only: site.example."
+    assert done.stdout == f"HTTP Error 403: {told}\n0000000000000000 1 2\n", done.stderr
