@@ -25,6 +25,7 @@ NAMES = [
     "memory",
     "shared memory",
     "guest environment",
+    "network",
     "uids",
     "a box",
 ]
@@ -62,6 +63,29 @@ async def test_examining_leaves_no_group_behind(guest_env: Environment):
     await examine(guest_env.path)
 
     assert groups() == set()
+
+
+@pytest.mark.sandbox
+@pytest.mark.parametrize(
+    ("egress_domains", "is_ok", "detail"),
+    [
+        ("", True, "none"),
+        (
+            "pypi.org, *.example.org",
+            True,
+            "pypi.org, *.example.org, through a proxy that was tried",
+        ),
+        ("*", True, "every public domain"),
+        ("10.0.0.1", False, "Addresses are never allowed"),
+    ],
+)
+async def test_what_boxes_may_be_let_reach_is_said_and_the_proxy_tried(
+    tmp_path: Path, egress_domains: str, is_ok: bool, detail: str
+):
+    found = {f.name: f for f in await examine(tmp_path, egress_domains=egress_domains)}
+
+    assert found["network"].ok is is_ok
+    assert detail in found["network"].detail
 
 
 async def test_without_an_environment_the_machine_is_still_examined(tmp_path: Path):

@@ -18,6 +18,7 @@ import platform
 import re
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ from sanderling.records import MEMORY_TIER_BYTES
 from sanderling.sandbox import box_files, cgroup, machine
 from sanderling.sandbox.base import BoxLimits, Result
 from sanderling.sandbox.box import Box, CellEnded
+from sanderling.sandbox.egress import domains
+from sanderling.sandbox.egress.host import Egress
 from sanderling.sandbox.spawner import Spawner, ZygoteFacts
 from sanderling.sandbox.wall import landlock, linux
 
@@ -72,15 +75,17 @@ class Finding:
     remedy: str | None = None
 
 
-async def examine(env: Path | None) -> list[Finding]:
+async def examine(env: Path | None, *, egress_domains: str = "") -> list[Finding]:
     """
     Look at this machine and at the guest environment `env` (None: where `setup` builds it).
+
+    egress_domains: the operator's list of what boxes may be let reach; see `egress/domains.py`.
 
     Returns the findings in the order a reader should mend them; the last one is the real box.
     """
     findings = [_system(), _architecture(), *await _namespaces(), _seccomp(), _landlock()]
     findings += [_system_calls(), _control_groups(), _memory(), _shared_memory()]
-    findings.append(await asyncio.to_thread(_environment, env))
+    findings += [await asyncio.to_thread(_environment, env), await _network(egress_domains)]
     findings += await _box(env, findings)
     return findings
 
@@ -310,6 +315,27 @@ def _environment(env: Path | None) -> Finding:
         return Finding("guest environment", False, detail, f"chmod -R a+rX {found.path}")
     detail = f"Python {found.python_version}, {len(found.packages)} packages, in {found.path}"
     return Finding("guest environment", True, detail)
+
+
+async def _network(egress_domains: str) -> Finding:
+    """The proxy is started and ended, if boxes may have a way out at all."""
+    name = "network"
+    try:
+        allowed = domains.operators_list(egress_domains)
+    except domains.NotADomain as error:
+        return Finding(name, False, str(error), "Mend egress_domains, or leave it away.")
+    if not allowed:
+        return Finding(name, True, "boxes have none (egress_domains is empty)")
+    with tempfile.TemporaryDirectory() as folder:
+        egress = Egress(allowed, Path(folder, "egress.log"))
+        try:
+            await egress.open()
+        except SanderlingError as error:
+            return Finding(name, False, error.message, "Leave egress_domains away.")
+        finally:
+            await egress.close()
+    named = ", ".join("every public domain" if a == domains.ANY else a for a in allowed)
+    return Finding(name, True, f"boxes may be let reach {named}, through a proxy that was tried")
 
 
 # ---- the verdict -------------------------------------------------------------------------------

@@ -19,16 +19,16 @@ import socket
 import sys
 from typing import Any
 
+from sanderling.errors import MachineUnfit
+from sanderling.sandbox import uids
 from sanderling.sandbox.egress.audit import Entry
 from sanderling.sandbox.egress.gate import Permit
 from sanderling.sandbox.egress.proxy import Proxy
 from sanderling.sandbox.egress.reach import Reach, Resolver, dial
 from sanderling.sandbox.egress.targets import HTTP_PORT, HTTPS_PORT
-from sanderling.sandbox.wall import identity, landlock, linux, seccomp
+from sanderling.sandbox.wall import landlock, linux, seccomp
 
 MESSAGE_BYTES_MAX = 64 << 10
-# Below the range of the boxes, which is nobody's either.
-_UID = identity.HOST_UID_FIRST - 1
 _DNS_PORT = 53
 _MEMORY_BYTES_MAX = 1 << 30  # 2,048 connections with a chunk in each direction take a quarter
 _READABLE = ("/etc", "/usr", "/lib", "/lib64", "/run/systemd/resolve", "/run/resolvconf")
@@ -42,7 +42,7 @@ def main(arguments: list[str]) -> None:
     try:
         _warm_up()
         _confine()
-    except OSError as error:
+    except (OSError, MachineUnfit) as error:
         control.send(_encode({"error": str(error)}))
         return
     asyncio.run(_serve(control))
@@ -62,14 +62,18 @@ def _confine() -> None:
 
     Raises:
         OSError: a step was refused; nothing may be served.
+        MachineUnfit: this is root of a container without other uids.
     """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     resource.setrlimit(resource.RLIMIT_DATA, (_MEMORY_BYTES_MAX, _MEMORY_BYTES_MAX))
     if os.geteuid() == 0:
+        boxes = uids.choose()
+        # One below those of the boxes, which is nobody's either.
+        uid, gid = boxes.first - 1, boxes.gid_first - 1
         os.setgroups([])
-        os.setresgid(_UID, _UID, _UID)
-        os.setresuid(_UID, _UID, _UID)
+        os.setresgid(gid, gid, gid)
+        os.setresuid(uid, uid, uid)
         # The change of uid took this back.
         linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
     linux.empty_capabilities()
