@@ -97,6 +97,30 @@ def test_a_process_in_a_group_is_held_to_its_memory(group: Group) -> None:
     assert group.counts().oom_kills == 1
 
 
+FILL_SOCKETS = """
+import socket
+server, ends, sent = socket.create_server(("127.0.0.1", 0)), [], 0
+for _ in range(200):
+    ends += [socket.create_connection(server.getsockname()), server.accept()[0]]
+    ends[-1].setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 26)
+    ends[-2].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 26)
+    ends[-2].setblocking(False)
+    try:
+        while True:
+            sent += ends[-2].send(bytes(1 << 16))
+    except BlockingIOError:
+        pass
+raise SystemExit(sent > 150 << 20)
+"""
+
+
+def test_what_connections_hold_is_held_to_the_memory_as_well(group: Group) -> None:
+    needs(group, "memory")
+    group.limit(memory_bytes=64 << 20, cpu_count=1.0)
+
+    assert start(group, FILL_SOCKETS).wait() in {0, -signal.SIGKILL}
+
+
 def test_what_is_charged_to_a_group_is_known(group: Group) -> None:
     needs(group, "memory")
     code = "b = b'x' * (50 << 20); import sys; sys.stdout.close(); import time; time.sleep(60)"

@@ -18,6 +18,7 @@ from sanderling.kernel.limits import PROCESSES_MAX
 
 CPU_PERIOD_US = 100_000
 REMOVE_DEADLINE_S = 2.0
+_TCP_BYTES_MAX = 64 << 20  # connections of a box lead to itself or to the proxy of the host
 _STAT_BYTES_MAX = 8192
 _FROZEN = b"FROZEN\n"
 
@@ -173,6 +174,9 @@ def _limit_memory(folder: Path, memory_bytes: int, *, is_v2: bool) -> None:
     else:
         (folder / "memory.limit_in_bytes").write_text(str(memory_bytes))
         write_if_there(folder / "memory.memsw.limit_in_bytes", str(memory_bytes))
+        # What TCP sockets hold is counted apart here, and by default not at all.
+        tcp_bytes = min(memory_bytes, _TCP_BYTES_MAX)
+        write_if_there(folder / "memory.kmem.tcp.limit_in_bytes", str(tcp_bytes))
 
 
 def remove_folder(folder: Path, deadline: float) -> None:

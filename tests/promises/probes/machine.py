@@ -96,4 +96,15 @@ MACHINE = [
         "report(found)",
         "0",
     ),
+    Probe(
+        "the heap that boxes share cannot be changed by one",
+        "answers, sizes = set(), os.sysconf('SC_PAGE_SIZE')\n"
+        "for line in open('/proc/self/maps'):\n"
+        "    if 'memfd' not in line: continue\n"
+        "    range_, flags = line.split()[:2]\n"
+        "    start, end = (int(n, 16) for n in range_.split('-'))\n"
+        "    answers |= {flags[3], attempt(os.open, '/proc/self/map_files/' + range_, os.O_RDWR), libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(sizes), 9)}\n"
+        "report(answers <= {'p', 'EPERM', 'EACCES', 'ENOENT', -1})",
+        "True",
+    ),
 ]
