@@ -127,6 +127,7 @@ async def _open_host(settings: Settings) -> AsyncIterator[HostClient]:
         executions_max=settings.executions_max,
         disk_bytes=settings.box_disk_bytes,
         logs_bytes_max=settings.logs_bytes_max,
+        isolation=settings.isolation,
         min_isolation=settings.min_isolation,
         egress_domains=settings.egress_domains,
     )

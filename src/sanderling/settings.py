@@ -200,6 +200,12 @@ class Settings:
         kind="int",
         least=1,
     )
+    isolation: str = _setting(
+        "zygote",
+        "What stands between code and this machine; gvisor is stronger, slower and needs root.",
+        "The fastest level; nothing is chosen in its place if it cannot be had.",
+        kind="choice:zygote|gvisor|vm",
+    )
     min_isolation: str = _setting(
         "zygote",
         "Weakest isolation level the server may run code with.",

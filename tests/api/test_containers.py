@@ -49,6 +49,7 @@ async def test_container_is_created_retrieved_listed_and_deleted(api: Api):
         "memory_limit": "4g",
         "name": "box",
         "network_policy": {"type": "disabled", "allowed_domains": None},
+        "isolation": "zygote",
     }
     again = await api.json("GET", f"/v1/containers/{container['id']}")
     assert again["id"] == container["id"]

@@ -26,6 +26,8 @@ NAMES = [
     "shared memory",
     "guest environment",
     "network",
+    "isolation gvisor",
+    "isolation vm",
     "uids",
     "a box",
 ]

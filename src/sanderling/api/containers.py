@@ -42,8 +42,8 @@ class CreateContainer(RequestModel):
     skills: list[Any] | None = None
 
 
-def container_object(container: Container) -> dict[str, Any]:
-    """Return the container as clients see it."""
+def container_object(container: Container, isolation: str) -> dict[str, Any]:
+    """Return the container as clients see it. `isolation`: the level its box has, or will have."""
     return {
         "id": container.id,
         "object": "container",
@@ -57,6 +57,7 @@ def container_object(container: Container) -> dict[str, Any]:
         "memory_limit": container.memory_limit,
         "name": container.name,
         "network_policy": policy_object(container.allowed_domains),
+        "isolation": isolation,
     }
 
 
@@ -82,7 +83,7 @@ async def create_container(
         file_ids=body.file_ids or (),
         allowed_domains=asked_domains(body.network_policy, "network_policy"),
     )
-    return json_reply(container_object(container))
+    return json_reply(container_object(container, services.settings.isolation))
 
 
 @router.get("/containers")
@@ -93,7 +94,8 @@ async def list_containers(
     listing = await services.containers.page(
         organization_id, page_of(request), name=request.query_params.get("name") or None
     )
-    return json_reply(list_object(listing, container_object))
+    isolation = services.settings.isolation
+    return json_reply(list_object(listing, lambda found: container_object(found, isolation)))
 
 
 @router.get("/containers/{container_id}")
@@ -102,7 +104,7 @@ async def retrieve_container(
 ) -> Response:
     """Return a container, expired ones too; that counts as a use of it."""
     container = await services.containers.retrieve(organization_id, container_id)
-    return json_reply(container_object(container))
+    return json_reply(container_object(container, services.settings.isolation))
 
 
 @router.delete("/containers/{container_id}")

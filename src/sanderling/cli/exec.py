@@ -85,7 +85,7 @@ Exit codes: 0 the code ended; 1 it raised an exception or its process died; 124 
 @click.option(
     "--api-key", envvar="SANDERLING_API_KEY", show_envvar=True, help="Key for --base-url."
 )
-@takes_settings("env", "box_disk_bytes", "logs_bytes_max")
+@takes_settings("env", "box_disk_bytes", "logs_bytes_max", "isolation")
 def exec_command(
     settings: Settings,
     script: str | None,

@@ -71,6 +71,7 @@ async def on_this_machine(settings: Settings) -> AsyncIterator[Place]:
         logs_bytes_max=settings.logs_bytes_max,
         pool_size=1,
         boxes_max=1,
+        isolation=settings.isolation,
     )
     sandbox = LocalSandbox(options)
     await sandbox.open()

@@ -17,7 +17,6 @@ from __future__ import annotations
 import _signal  # type: ignore[import-not-found,unused-ignore]
 import builtins
 import operator
-import os
 import resource
 import signal
 import sys
@@ -36,7 +35,7 @@ _SHIELD_DEPTH = 8  # frames below a shielded function that still count as its ow
 _get_handler, _set_handler = _signal.getsignal, signal.signal
 _settrace, _setprofile = sys.settrace, sys.setprofile
 _get_recursion_limit, _set_recursion_limit = sys.getrecursionlimit, sys.setrecursionlimit
-_setrlimit, _RLIMIT_DATA = resource.setrlimit, resource.RLIMIT_DATA
+_setrlimit = resource.setrlimit
 _get_ident = threading.get_ident
 _is_not, _map = operator.is_not, map
 
@@ -52,6 +51,7 @@ class Border:
         self._handler = self._on_interrupt
         self._recursion_limit = _get_recursion_limit()
         self._memory: tuple[int, int] | None = None
+        self._memory_kind = resource.RLIMIT_DATA
         self._builtins = vars(builtins)
         self._originals: dict[str, Any] = {}
         self._names: tuple[str, ...] = ()
@@ -68,15 +68,16 @@ class Border:
         """Raise no KeyboardInterrupt inside `functions`, which call `deliver` when they end."""
         self._shielded |= frozenset(functions)
 
-    def limit_memory(self, data_bytes: int) -> None:
+    def limit_memory(self, kind: int, size: int) -> None:
         """
-        Bound the process's data segment (RLIMIT_DATA) to `data_bytes`.
+        Bound the process to `size` bytes of `kind`: RLIMIT_DATA or RLIMIT_AS.
 
         Raises:
             OSError, ValueError: the machine's own limit is lower.
         """
-        self._memory = (data_bytes, data_bytes + RESERVE_BYTES)
-        _setrlimit(_RLIMIT_DATA, (self._memory[1], self._memory[1]))
+        self._memory_kind = kind
+        self._memory = (size, size + RESERVE_BYTES)
+        _setrlimit(kind, (self._memory[1], self._memory[1]))
 
     def cross(self, call: Callable[[], T]) -> T:
         """Call user code. Whatever it raises comes through."""
@@ -115,7 +116,7 @@ class Border:
     def _prepare(self) -> None:
         self.is_pending = False
         if self._memory is not None:
-            _setrlimit(_RLIMIT_DATA, self._memory)
+            _setrlimit(self._memory_kind, self._memory)
 
     def _recover(self) -> None:
         # Builtins first, and without any: nothing else here works if they do not.
@@ -124,23 +125,11 @@ class Border:
                 self._builtins.update(self._originals)
                 break
         if self._memory is not None:
-            _setrlimit(_RLIMIT_DATA, (self._memory[1], self._memory[1]))
+            _setrlimit(self._memory_kind, (self._memory[1], self._memory[1]))
         if _get_recursion_limit() < self._recursion_limit:
             _set_recursion_limit(self._recursion_limit)
         if _get_handler(signal.SIGINT) is not self._handler:
             _set_handler(signal.SIGINT, self._handler)
-
-
-def data_bytes() -> int:
-    """
-    Return how much of RLIMIT_DATA this process uses.
-
-    Raises:
-        OSError: there is no /proc here.
-    """
-    with open("/proc/self/statm") as file:
-        # size resident shared text lib data dt, in pages. `data` counts the stack too, a little.
-        return int(file.read().split()[5]) * os.sysconf("SC_PAGE_SIZE")
 
 
 _CROSS = Border.cross.__code__

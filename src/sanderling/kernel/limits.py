@@ -7,10 +7,11 @@ Both come with `configure`, before the first cell: a pooled box does not know it
 from __future__ import annotations
 
 import os
+import resource
 import sys
 from typing import Any
 
-from sanderling.kernel.border import Border, data_bytes
+from sanderling.kernel.border import Border
 
 PROCESSES_MAX = 256  # processes and threads; joblib and BLAS on 64 cores fit, a fork bomb does not
 
@@ -24,14 +25,38 @@ _THREAD_VARIABLES = (
 )
 
 
-def limit_memory(border: Border, memory_bytes: int) -> None:
-    """
-    Let the process take `memory_bytes` beyond what it has now, then MemoryError.
+# Addresses that hold no memory yet: stacks of threads, 8 MiB each.
+_EMPTY_ADDRESSES_BYTES = 256 << 20
 
-    Raises:
-        OSError, ValueError: it could not be set; the kernel must not run code.
-    """
-    border.limit_memory(data_bytes() + memory_bytes)
+
+class Memory:
+    """The bound on what the process may take."""
+
+    def __init__(self) -> None:
+        self._kind, self._used = resource.RLIMIT_DATA, b"VmData:"
+        self._room = 0
+
+    def count_addresses(self) -> None:
+        """
+        From now on bound the address space: gVisor keeps RLIMIT_DATA and does not look at it.
+
+        Coarser: addresses count that are not used, so there is some room beside the tier.
+        """
+        self._kind, self._used = resource.RLIMIT_AS, b"VmSize:"
+        self._room = _EMPTY_ADDRESSES_BYTES
+
+    def limit(self, border: Border, memory_bytes: int) -> None:
+        """
+        Let the process take `memory_bytes` beyond what it has now, then MemoryError.
+
+        Raises:
+            OSError, ValueError: it could not be set; the kernel must not run code.
+        """
+        # Not statm: gVisor has only two of its numbers.
+        with open("/proc/self/status", "rb") as file:
+            _, _, rest = file.read().partition(self._used)
+        used = int(rest.split(None, 1)[0]) << 10
+        border.limit_memory(self._kind, used + self._room + memory_bytes)
 
 
 class ThreadPools:
@@ -59,4 +84,5 @@ class ThreadPools:
             self._controller.limit(limits=cpu_count)
 
 
+MEMORY = Memory()
 THREAD_POOLS = ThreadPools()

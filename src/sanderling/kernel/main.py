@@ -139,7 +139,7 @@ class Kernel:
             limits.THREAD_POOLS.limit(header["cpu_count"])
         self._memory_bytes = header["memory_bytes"]
         if header["memory_bytes"] is not None:
-            limits.limit_memory(self._border, header["memory_bytes"])
+            limits.MEMORY.limit(self._border, header["memory_bytes"])
         if header["proxy"] is not None:
             network.use_proxy(header["proxy"])
         self._channel.send("configured")

@@ -107,6 +107,16 @@ def preload(names: Sequence[str]) -> PreloadReport:
     return PreloadReport(tuple(loaded), tuple(missing))
 
 
+def close_files() -> None:
+    """
+    Close what libraries keep open. A fork does so by itself, by their own hooks; a process that is
+    restored elsewhere, with other descriptors, has to do it before.
+    """
+    font_manager: Any = sys.modules.get("matplotlib.font_manager")
+    if font_manager is not None:
+        font_manager._get_font.cache_clear()  # noqa: SLF001 - as matplotlib's own at-fork hook
+
+
 def freeze() -> None:
     """Take all objects out of the garbage collector's sight: it would write to their pages."""
     gc.collect()

@@ -54,6 +54,10 @@ ACTIONS: dict[str, Action] = {
     "host.refused": Action("the sandbox host cannot run here", ("reason",)),
     "host.stopping": Action("the sandbox host was told to end"),
     "host.call_failed": Action("a call hit a fault of the host's"),
+    "gvisor.ready": Action(
+        "gVisor has checkpointed a warm kernel, and a box was restored from it",
+        ("pid", "version", "platform"),
+    ),
     "zygote.ready": Action(
         "a zygote forks boxes; reason: why they share the host's uid, where they do",
         ("pid", "uids", "reason"),

@@ -103,7 +103,7 @@ class HostStatus:
     """What the host says of itself."""
 
     pid: int
-    isolation: str  # "zygote"
+    isolation: str  # "zygote", "gvisor"
     boxes: int
     pool: int
     memory_bytes_max: int  # largest memory limit it will accept for a box

@@ -32,6 +32,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from sanderling.kernel.limits import PROCESSES_MAX
 from sanderling.sandbox import machine
 from sanderling.sandbox.group import REMOVE_DEADLINE_S, Group, remove_folder, write_if_there
 
@@ -73,7 +74,7 @@ class Cgroups:
         """The controllers that there are none of."""
         return tuple(c for c in CONTROLLERS if c not in self.parents)
 
-    def create(self, name: str) -> Group | None:
+    def create(self, name: str, *, pids_max: int = PROCESSES_MAX) -> Group | None:
         """Make the groups of one box, or return None where there are none to make."""
         if self.kind == "none":
             return None
@@ -81,7 +82,7 @@ class Cgroups:
         for folder in set(folders.values()):
             folder.mkdir()
         group = Group(folders, is_v2=self.kind != "v1")
-        group.prepare()
+        group.prepare(pids_max)
         return group
 
     def end(self) -> None:

@@ -27,7 +27,7 @@ from pathlib import Path
 from sanderling.environments.locate import find as find_environment
 from sanderling.errors import MachineUnfit, SanderlingError
 from sanderling.records import MEMORY_TIER_BYTES
-from sanderling.sandbox import box_files, cgroup, machine
+from sanderling.sandbox import box_files, cgroup, levels, machine
 from sanderling.sandbox.base import BoxLimits, Result
 from sanderling.sandbox.box import Box, CellEnded
 from sanderling.sandbox.egress import domains
@@ -86,6 +86,7 @@ async def examine(env: Path | None, *, egress_domains: str = "") -> list[Finding
     findings = [_system(), _architecture(), *await _namespaces(), _seccomp(), _landlock()]
     findings += [_system_calls(), _control_groups(), _memory(), _shared_memory()]
     findings += [await asyncio.to_thread(_environment, env), await _network(egress_domains)]
+    findings += [await _gvisor(env), _vm()]
     findings += await _box(env, findings)
     return findings
 
@@ -336,6 +337,24 @@ async def _network(egress_domains: str) -> Finding:
             await egress.close()
     named = ", ".join("every public domain" if a == domains.ANY else a for a in allowed)
     return Finding(name, True, f"boxes may be let reach {named}, through a proxy that was tried")
+
+
+# ---- stronger levels ---------------------------------------------------------------------------
+
+
+async def _gvisor(env: Path | None) -> Finding:
+    try:
+        found = await asyncio.to_thread(find_environment, env)
+    except SanderlingError:
+        return Finding("isolation gvisor", None, "not tried", "Mend the guest environment.")
+    detail, reason = await levels.try_gvisor(found.path)
+    if reason is None:
+        return Finding("isolation gvisor", True, f"available: {detail}")
+    return Finding("isolation gvisor", None, detail, reason)
+
+
+def _vm() -> Finding:
+    return Finding("isolation vm", None, "not offered by this version", levels.VM_REMEDY)
 
 
 # ---- the verdict -------------------------------------------------------------------------------

@@ -54,10 +54,10 @@ class Group:
         for folder in set(self.folders.values()):
             (folder / "cgroup.procs").write_text(str(pid))
 
-    def prepare(self) -> None:
+    def prepare(self, pids_max: int = PROCESSES_MAX) -> None:
         """Set what is the same for every box. Raises OSError."""
         if folder := self.folders.get("pids"):
-            (folder / "pids.max").write_text(str(PROCESSES_MAX))
+            (folder / "pids.max").write_text(str(pids_max))
         if (folder := self.folders.get("memory")) and self.is_v2:
             write_if_there(folder / "memory.oom.group", "1")
 

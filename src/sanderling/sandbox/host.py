@@ -26,15 +26,15 @@ from typing import Any
 
 from sanderling.errors import HostUnavailable, SanderlingError
 from sanderling.observe import logs
-from sanderling.sandbox import machine
+from sanderling.sandbox import levels, machine
 from sanderling.sandbox.calls import CallServer
 from sanderling.sandbox.egress import domains
 from sanderling.sandbox.egress.host import Egress
-from sanderling.sandbox.local import HostOptions, LocalSandbox, Start, start_spawner
+from sanderling.sandbox.local import HostOptions, LocalSandbox, Start
 from sanderling.sandbox.wire import error_header
 
 
-def main(arguments: Sequence[str] | None = None, *, start: Start = start_spawner) -> int:
+def main(arguments: Sequence[str] | None = None, *, start: Start = levels.start) -> int:
     """
     Run a host until it is told to end; return the exit code.
 

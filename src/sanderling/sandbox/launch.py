@@ -22,10 +22,10 @@ from pathlib import Path
 
 from sanderling.errors import HostUnavailable, SandboxError, SetupError
 from sanderling.observe import logs
-from sanderling.sandbox import machine, wire
+from sanderling.sandbox import levels, machine, wire
 from sanderling.sandbox.client import HostClient
 from sanderling.sandbox.host import package_version
-from sanderling.sandbox.local import ISOLATION, HostOptions
+from sanderling.sandbox.local import HostOptions
 from sanderling.sandbox.wire import Message
 
 # A living host answers at once; a busy machine gets its time.
@@ -85,7 +85,8 @@ async def launch(
     executions_max: int = 64,
     disk_bytes: int,
     logs_bytes_max: int,
-    min_isolation: str = ISOLATION,
+    isolation: str = levels.DEFAULT,
+    min_isolation: str = levels.DEFAULT,
     egress_domains: str = "",
     log_level: str = "warning",
     command: Sequence[str] = (sys.executable, "-P", "-m", "sanderling.sandbox.host"),
@@ -98,6 +99,7 @@ async def launch(
         data: gets a folder `host` with the socket, the lock and the log `host.log`.
         boxes_per_tenant_max: how many of `boxes_max` one tenant may have.
         executions_max: how many cells run at once; the others wait, tenants in turn.
+        isolation: what runs, or nothing does; min_isolation: the least that may (`levels.py`).
         disk_bytes: quota of one box. logs_bytes_max: of one execution.
         egress_domains: the most that boxes may reach, as `egress/domains.py` writes a list.
         log_level: of `host.log`; at `info` it grows by a line for every execution.
@@ -115,6 +117,7 @@ async def launch(
         boxes_max=boxes_max,
         boxes_per_tenant_max=boxes_per_tenant_max,
         executions_max=executions_max,
+        isolation=isolation,
         min_isolation=min_isolation,
         egress_domains=egress_domains,
     )

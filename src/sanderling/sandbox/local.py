@@ -15,7 +15,6 @@ import time
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from sanderling.errors import (
     HostUnavailable,
@@ -27,18 +26,16 @@ from sanderling.errors import (
     SanderlingError,
 )
 from sanderling.observe import logs
-from sanderling.sandbox import machine
+from sanderling.sandbox import levels, machine
 from sanderling.sandbox.base import BoxLimits, ChangedFile, Happening, HostStatus
 from sanderling.sandbox.box import Box
 from sanderling.sandbox.egress.host import Egress
 from sanderling.sandbox.journal import Journal
 from sanderling.sandbox.keeper import Keeper
 from sanderling.sandbox.pool import BoxMaker, Pool
-from sanderling.sandbox.spawner import Spawner
 from sanderling.sandbox.turns import Turns
 from sanderling.sandbox.wire import CODE_BYTES_MAX
 
-ISOLATION = "zygote"
 ID_CHARS_MAX = 128  # of container and execution ids; ours have 53
 TIMEOUT_S_MAX = 24 * 3600.0
 # A zygote forks one after the other while the boxes before build their walls beside it; with four
@@ -60,21 +57,12 @@ class HostOptions:
     boxes_max: int
     boxes_per_tenant_max: int = 500
     executions_max: int = 64
-    min_isolation: str = ISOLATION
+    isolation: str = levels.DEFAULT
+    min_isolation: str = levels.DEFAULT
     egress_domains: str = ""  # the operator's list; empty: no box has a way out
 
 
 Start = Callable[[HostOptions], Awaitable[BoxMaker]]
-
-
-async def start_spawner(options: HostOptions) -> Spawner:
-    """Start a zygote behind the wall. Raises MachineUnfit, SetupError."""
-    return await Spawner.start(
-        env=Path(options.env),
-        disk_bytes=options.disk_bytes,
-        logs_bytes_max=options.logs_bytes_max,
-        has_egress=bool(options.egress_domains),
-    )
 
 
 class LocalSandbox:
@@ -83,7 +71,7 @@ class LocalSandbox:
     def __init__(
         self,
         options: HostOptions,
-        start: Start = start_spawner,
+        start: Start = levels.start,
         *,
         memory_left: Callable[[], int] = machine.memory_left,
         egress: Egress | None = None,
@@ -121,11 +109,7 @@ class LocalSandbox:
 
         Raises: MachineUnfit, SetupError.
         """
-        if self.options.min_isolation != ISOLATION:
-            raise MachineUnfit(
-                f"Isolation {self.options.min_isolation!r} was asked for and this server offers "
-                f"{ISOLATION!r} only. Set min_isolation to {ISOLATION!r} or run no code."
-            )
+        levels.check(self.options.isolation, self.options.min_isolation)
         if self._egress is not None:
             await self._egress.open()
         await self._pool.open()
@@ -148,7 +132,7 @@ class LocalSandbox:
         facts = self._pool.facts
         return HostStatus(
             pid=os.getpid(),
-            isolation=ISOLATION,
+            isolation=self.options.isolation,
             boxes=len(self._keepers),
             pool=self._pool.ready,
             memory_bytes_max=self.memory_bytes_max,

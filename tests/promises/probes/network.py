@@ -23,12 +23,14 @@ NETWORK = [
         "report(*[attempt(connect, f, a) for f, a in ((2, ('169.254.169.254', 80)),"
         " (2, ('192.0.2.1', 53)), (2, ('127.0.0.1', 22)), (10, ('::1', 22)), (10, ('2001:db8::1', 53)))])",
         r"((ENETUNREACH|ECONNREFUSED|EADDRNOTAVAIL|EACCES) ?){5}",
+        elsewhere={"gvisor": r"((EHOSTUNREACH|ECONNREFUSED) ?){5}"},
     ),
     Probe(
         "no datagram leaves and no name resolves",
         "report(attempt(socket.socket(2, 2).sendto, b'x', ('192.0.2.1', 53)),"
         " attempt(socket.getaddrinfo, 'example.com', 80))",
         r"ENETUNREACH \S+",
+        elsewhere={"gvisor": r"EHOSTUNREACH \S+"},
     ),
     Probe(
         "only loopback exists",

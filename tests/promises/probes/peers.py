@@ -71,6 +71,7 @@ PEERS = [
         "report(sorted({l.split(':')[0] for l in links}), os.readlink('/proc/self/cwd'), os.readlink('/proc/self/root'),"
         " *[attempt(os.listdir, f'/proc/self/fd/{n}/..') for n in range(3, 10)])",
         r"\['/dev/null', 'pipe', 'socket'\] /mnt/data / ((ENOENT|ENOTDIR|EACCES) ?){7}",
+        elsewhere={"gvisor": r"\['/dev/null', 'host'\] /mnt/data / ((ENOENT|ENOTDIR|EACCES) ?){7}"},
     ),
     # runc CVE-2025-31133, CVE-2025-52565, CVE-2025-52881: what covers /proc is swapped while the
     # sandbox is made. Here the covers are made before any code runs, and hold.
@@ -83,6 +84,8 @@ PEERS = [
         " os.stat('/proc/sys/kernel/core_pattern').st_uid)",
         r"((EROFS|EACCES|EBUSY|EPERM) ?){3}(EPERM ?){3}(EACCES|EROFS|ENOENT|ok) False 65534",
         machine=X86_ONLY,
+        # Nothing is covered: its /proc tells of itself.
+        elsewhere={"gvisor": r".*FileNotFoundError.*core_pattern.*"},
     ),
     # bubblewrap CVE-2017-5226, CVE-2023-28100: typing into the operator's terminal.
     Probe(

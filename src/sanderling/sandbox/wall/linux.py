@@ -199,7 +199,11 @@ def hide_arguments(name: str) -> None:
     """Have /proc show `name` instead of this process's command line, and of those it forks."""
     with open("/proc/self/stat", "rb") as file:
         fields = file.read().rpartition(b")")[2].split()
-    start, end = int(fields[45]), int(fields[46])  # arg_start, arg_end: proc_pid_stat(5)
+    overwrite_arguments(int(fields[45]), int(fields[46]), name)  # arg_start, arg_end: proc(5)
+
+
+def overwrite_arguments(start: int, end: int, name: str) -> None:
+    """Write `name` over the arguments of this process, which lie in its memory there."""
     ctypes.memset(start, 0, end - start)
     ctypes.memmove(start, name.encode(), min(len(name), end - start - 2))
     # A last byte that is not 0 says that there is one string now, which ends at the first 0.
@@ -224,5 +228,10 @@ def drop_capabilities() -> None:
 def empty_capabilities() -> None:
     """Drop every capability this process has; needs none."""
     prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL)
+    permit_nothing()
+
+
+def permit_nothing() -> None:
+    """capset(2): nothing is permitted, effective or inheritable any more."""
     header = struct.pack("Ii", _CAPABILITY_VERSION_3, 0)
     call("capset", header, bytes(24))

@@ -16,7 +16,7 @@ from sanderling.sandbox.wall import linux
 
 HOME = "/home/user"
 _STAGING = "/tmp"  # noqa: S108 - any folder does: it is covered in a mount namespace of our own
-_DEVICES = ("null", "zero", "full", "random", "urandom")
+DEVICES = ("null", "zero", "full", "random", "urandom")
 _FOLDERS = ("proc", "tmp", "mnt/data", "dev/shm", "etc", HOME[1:], "run", "var/tmp")
 _SYSTEM_LINKS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 _WRITABLE = ("/tmp", "/dev/shm", HOME, "/mnt/data", "/run")  # noqa: S108
@@ -70,7 +70,7 @@ def build_root(visible: Sequence[str]) -> dict[str, str]:
     for name in _SYSTEM_LINKS:
         if os.path.isdir(f"/{name}") and not os.path.islink(f"/{name}"):
             pieces[f"/{name}"] = _read_only_tree(f"/{name}")
-    devices = {f"/dev/{name}": _tree(f"/dev/{name}", _DEVICE) for name in _DEVICES}
+    devices = {f"/dev/{name}": _tree(f"/dev/{name}", _DEVICE) for name in DEVICES}
     links = {n: os.readlink(f"/{n}") for n in _SYSTEM_LINKS if os.path.islink(f"/{n}")}
     proc = linux.clone_tree("/proc")
     # Step 2: a small tmpfs, and in it the folders, links and files of the root.

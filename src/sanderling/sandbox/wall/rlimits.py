@@ -18,6 +18,18 @@ FILE_BYTES_MAX = 8 << 30  # one file; the tmpfs quota is the real bound, this on
 PENDING_SIGNALS_MAX = 1024
 LOCKED_BYTES_MAX = 64 << 10
 
+LIMITS = {
+    "RLIMIT_CORE": 0,
+    "RLIMIT_NOFILE": OPEN_FILES_MAX,
+    "RLIMIT_NPROC": PROCESSES_MAX + _PROCESSES_ROOM,
+    "RLIMIT_FSIZE": FILE_BYTES_MAX,
+    "RLIMIT_MEMLOCK": LOCKED_BYTES_MAX,
+    "RLIMIT_MSGQUEUE": 0,
+    "RLIMIT_NICE": 0,
+    "RLIMIT_RTPRIO": 0,
+    "RLIMIT_SIGPENDING": PENDING_SIGNALS_MAX,
+}
+
 
 def apply() -> None:
     """
@@ -28,17 +40,8 @@ def apply() -> None:
     Raises:
         OSError, ValueError: a limit was refused; the box must not be used.
     """
-    for limit, value in (
-        (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_NOFILE, OPEN_FILES_MAX),
-        (resource.RLIMIT_NPROC, PROCESSES_MAX + _PROCESSES_ROOM),
-        (resource.RLIMIT_FSIZE, FILE_BYTES_MAX),
-        (resource.RLIMIT_MEMLOCK, LOCKED_BYTES_MAX),
-        (resource.RLIMIT_MSGQUEUE, 0),
-        (resource.RLIMIT_NICE, 0),
-        (resource.RLIMIT_RTPRIO, 0),
-        (resource.RLIMIT_SIGPENDING, PENDING_SIGNALS_MAX),
-    ):
+    for name, value in LIMITS.items():
+        limit = getattr(resource, name)
         hard = resource.getrlimit(limit)[1]
         # A stricter machine is welcome.
         allowed = value if hard == resource.RLIM_INFINITY else min(value, hard)

@@ -190,9 +190,13 @@ def _conditional() -> dict[str, list[Instruction]]:
     }
 
 
-def program(machine: str = linux.MACHINE) -> list[Instruction]:
+def program(
+    machine: str = linux.MACHINE, *, absent: frozenset[str] = frozenset()
+) -> list[Instruction]:
     """
     Return the filter for `machine` (x86_64 or aarch64).
+
+    absent: calls of ALLOWED that are to answer ENOSYS all the same.
 
     Raises:
         KeyError: another machine; boxes cannot be built there.
@@ -213,7 +217,7 @@ def program(machine: str = linux.MACHINE) -> list[Instruction]:
         (PRETENDED, _errno(0)),
         (UNSUPPORTED, _errno(errno.EOPNOTSUPP)),
         (REFUSED, _errno(errno.EPERM)),
-        (ALLOWED, _ALLOW),
+        (ALLOWED - absent, _ALLOW),
     ):
         for first, last in _ranges(numbers[n] for n in names if n in numbers):
             result += [(_JGE, 0, 2, first), (_JGE, 1, 0, last + 1), answer]
@@ -235,8 +239,9 @@ def _ranges(numbers: Iterable[int]) -> list[tuple[int, int]]:
 class Filter:
     """The compiled filter; made once in the zygote, applied in every box."""
 
-    def __init__(self) -> None:
-        instructions = program()
+    def __init__(self, *, absent: frozenset[str] = frozenset()) -> None:
+        """`absent`: as for `program`."""
+        instructions = program(absent=absent)
         raw = b"".join(struct.pack("HBBI", *i) for i in instructions)
         self._instructions = ctypes.create_string_buffer(raw, len(raw))
         address = ctypes.addressof(self._instructions)

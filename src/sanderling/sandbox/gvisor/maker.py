@@ -1,0 +1,192 @@
+"""
+Boxes behind gVisor: the host's side of how they are made.
+
+The agent (`agent.py`) is to this what the zygote is to `spawner.py`, and all of that class holds
+here: descriptors, control groups, births, respawns and ends. Different are the program that is
+started, what a new box waits for (its control group must be around it before runsc starts the
+processes of the box), and what is looked at from outside.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import socket
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from sanderling.environments.locate import find as find_environment
+from sanderling.errors import MachineUnfit, SandboxError
+from sanderling.observe import logs
+from sanderling.sandbox import cgroup, uids
+from sanderling.sandbox.box import Descriptors
+from sanderling.sandbox.gvisor import look
+from sanderling.sandbox.spawner import DEFAULT_PRELOAD, Spawner, ZygoteFacts
+from sanderling.sandbox.wall import identity
+from sanderling.sandbox.zygotes import launch, plan_for
+
+# What a box takes of its control group beside the memory of its code: gVisor's kernel and file
+# server, and the warm libraries, which every box restores for itself.
+OVERHEAD_BYTES = 512 << 20
+# The machine counts several for one thread of the box: gVisor's own, and what the platform lends
+# it. The box's limit (`wall/rlimits.py`), which gVisor keeps, answers long before this one.
+PIDS_MAX = 4096
+_CONTROLLERS = ("memory", "pids", "freezer")
+_AGENT = "sanderling.sandbox.gvisor.agent"
+
+
+@dataclass(frozen=True)
+class GvisorFacts(ZygoteFacts):
+    """
+    What the agent said of itself.
+
+    platform: how runsc runs the box's code (systrap, ptrace).
+    """
+
+    runsc: str
+    platform: str
+
+
+class GvisorSpawner(Spawner):
+    """One agent and the boxes it has had restored. All methods belong to one event loop."""
+
+    @classmethod
+    async def start(
+        cls,
+        *,
+        env: Path,
+        disk_bytes: int,
+        logs_bytes_max: int,
+        preload: tuple[str, ...] = DEFAULT_PRELOAD,
+        has_egress: bool = False,
+    ) -> Spawner:
+        """
+        Start an agent on the guest environment `env`, wait for its checkpoint, and try it.
+
+        Raises:
+            SetupError: there is no guest environment at `env`.
+            MachineUnfit: gVisor cannot be used here; says why.
+        """
+        runsc = find_runsc()
+        if has_egress:
+            raise MachineUnfit(
+                "Boxes behind gVisor have no network at all: egress_domains needs isolation zygote."
+            )
+        environment = find_environment(env)
+        box_uids = uids.choose()
+        plan = plan_for(environment, preload, box_uids, has_egress=False)
+        plan.visible.append(str(runsc))
+        process, control, facts = await launch(
+            Path(sys.executable),
+            _AGENT,
+            plan,
+            box_uids,
+            *(str(environment.python), str(runsc)),
+            name="gVisor's checkpoint",
+        )
+        cgroups = await asyncio.to_thread(cgroup.find, cgroup.host_folder())
+        made = cls(
+            process,
+            control,
+            cgroups,
+            GvisorFacts(
+                python=facts["python"],
+                modules=tuple(facts["modules"]),
+                preload_ms=facts["preload_ms"],
+                landlock_abi=0,
+                cgroups=cgroups.kind,
+                uids=box_uids.kind,
+                uids_weakness=box_uids.weakness,
+                uids_remedy=box_uids.remedy,
+                runsc=facts["runsc"],
+                platform=facts["platform"],
+            ),
+            box_uids,
+            disk_bytes=disk_bytes,
+            logs_bytes_max=logs_bytes_max,
+            has_egress=False,
+        )
+        try:
+            _require_groups(cgroups)
+            await made.try_out()
+        except BaseException as error:
+            await made.close()
+            if isinstance(error, SandboxError) and not isinstance(error, MachineUnfit):
+                raise MachineUnfit(f"gVisor made no usable box: {error.message}") from error
+            raise
+        logs.info(
+            "gvisor.ready", pid=process.pid, version=facts["runsc"], platform=facts["platform"]
+        )
+        return made
+
+    _pids_max = PIDS_MAX
+
+    async def try_out(self) -> None:
+        """Make a box and end it. Raises SpawnFailed, MachineFull."""
+        box = await self.spawn()
+        box.kill()
+        await box.wait_dead()
+        box.release()
+
+    @property
+    def _beside_tier(self) -> int:
+        return self._disk_bytes + OVERHEAD_BYTES
+
+    def _next_uid(self) -> int:
+        # The same for all: what the machine sees of a box is runsc, as nobody.
+        return identity.GUEST_UID
+
+    async def _let_in(self, ours: Descriptors, joining: asyncio.Future[None] | None) -> None:
+        if joining is not None:
+            await joining
+        # Opened anew, as the host's own ends must not be the box's to change.
+        flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+        pipes = [os.open(f"/proc/self/fd/{fd}", flags) for fd in (ours.out, ours.err)]
+        try:
+            ours.socket.send(b'{"op": "enter"}\n')
+            socket.send_fds(ours.socket, [b'{"op": "begin"}\n'], pipes)
+        finally:
+            for fd in pipes:
+                os.close(fd)
+
+    def _check_wall(self, pid: int, uid: int) -> None:  # noqa: ARG002 - all are runsc's
+        look.check_box(pid)
+
+
+def _require_groups(groups: cgroup.Cgroups) -> None:
+    """
+    See to it that the box as a whole is bounded and can be stopped.
+
+    Raises:
+        MachineUnfit: a controller is missing: what signals and a watchdog do for forked boxes, they
+            cannot do for processes that gVisor traces.
+    """
+    missing = [name for name in _CONTROLLERS if name in groups.missing]
+    if missing:
+        raise MachineUnfit(
+            f"gVisor boxes need control groups, and there are none for {', '.join(missing)} that "
+            "this process may use. Start the server where it may make control groups."
+        )
+
+
+def find_runsc() -> Path:
+    """
+    Return gVisor's program, where this user may use it for boxes.
+
+    Raises:
+        MachineUnfit: there is none, or this user cannot; says what to do.
+    """
+    found = shutil.which("runsc")
+    if found is None:
+        raise MachineUnfit(
+            "gVisor is not installed: there is no program `runsc`. On Debian and Ubuntu: "
+            "apt-get install runsc"
+        )
+    if os.geteuid() != 0:
+        raise MachineUnfit(
+            "gVisor boxes need a sandbox host that runs as root: runsc restores checkpoints for "
+            "nobody else. Start the server as root, or use isolation zygote."
+        )
+    return Path(os.path.realpath(found))
