@@ -50,7 +50,7 @@ def test_root_of_a_container_gives_uids_that_nobody_in_it_has(
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     chosen = uids.choose(tmp_path)
 
-    assert (chosen.kind, chosen.weakness, chosen.count) == ("range", None, 39_999)
+    assert (chosen.kind, chosen.weakness, chosen.count) == ("range", None, 39_998)
     assert chosen.file_owner(1) == (20_001, 20_001)
 
 
