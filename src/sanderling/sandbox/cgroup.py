@@ -134,13 +134,26 @@ def _candidates(
         own = v2.folder(memberships.get("", "/"))
         if own.name == _LEAF:  # an earlier host moved us there, out of its way
             own = own.parent
-        if os.geteuid() == 0:
-            yield "v2", dict.fromkeys(CONTROLLERS, v2.mount)
-        if os.geteuid() != 0 or own != v2.mount:
-            yield "delegated", dict.fromkeys(CONTROLLERS, own)
+        is_root = os.geteuid() == 0
+        places: list[tuple[Kind, Path]] = []
+        if own != v2.mount or not is_root:
+            places.append(("delegated", own))
+        if is_root:
+            # The top of all, unless a service was given a place: there its own limits hold.
+            places.insert(len(places) if _is_given(own) else 0, ("v2", v2.mount))
+        for kind, folder in places:
+            yield kind, dict.fromkeys(CONTROLLERS, folder)
     bases = {c: v1[c].folder(memberships.get(c, "/")) for c in CONTROLLERS if c in v1}
     if bases:
         yield "v1", bases
+
+
+def _is_given(own: Path) -> bool:
+    """Whether systemd marked this group as ours to divide (Delegate=yes)."""
+    try:
+        return os.getxattr(own, "trusted.delegate") == b"1"
+    except OSError:
+        return False
 
 
 def _make(kind: Kind, bases: dict[str, Path], name: str) -> Cgroups:
@@ -204,26 +217,39 @@ def _enable_controllers(folder: Path) -> set[str]:
         if controller not in CONTROLLERS:
             continue
         with contextlib.suppress(OSError):
-            _pass_on(parent, controller)
-            (folder / "cgroup.subtree_control").write_text(f"+{controller}")
+            _pass_on(parent, folder, controller)
             enabled.add(controller)
     return enabled
 
 
-def _pass_on(parent: Path, controller: str) -> None:
+def _pass_on(parent: Path, folder: Path, controller: str) -> None:
     for attempt in range(_LEAF_ATTEMPTS):
         try:
+            _empty(parent)
             (parent / "cgroup.subtree_control").write_text(f"+{controller}")
+            (folder / "cgroup.subtree_control").write_text(f"+{controller}")
         except OSError as error:
-            if error.errno != errno.EBUSY or attempt == _LEAF_ATTEMPTS - 1:
+            # A process was born in `parent` meanwhile: EBUSY. The processors and the number of
+            # processes can be shared out beside processes, among threads; but groups below are of
+            # no other use then, which is found out one step later: EOPNOTSUPP.
+            is_busy = error.errno in (errno.EBUSY, errno.EOPNOTSUPP)
+            if not is_busy or attempt == _LEAF_ATTEMPTS - 1:
                 raise
-            leaf = parent / _LEAF
-            leaf.mkdir(exist_ok=True)
-            for pid in _read(parent / "cgroup.procs").split():
-                with contextlib.suppress(ProcessLookupError):
-                    (leaf / "cgroup.procs").write_text(pid)
+            with contextlib.suppress(OSError):
+                (parent / "cgroup.subtree_control").write_text(f"-{controller}")
         else:
             return
+
+
+def _empty(parent: Path) -> None:
+    """Move the processes of a group into a leaf; those of the whole hierarchy's top may stay."""
+    if not (parent / "cgroup.type").exists():
+        return
+    leaf = parent / _LEAF
+    for pid in _read(parent / "cgroup.procs").split():
+        leaf.mkdir(exist_ok=True)
+        with contextlib.suppress(ProcessLookupError):
+            (leaf / "cgroup.procs").write_text(pid)
 
 
 def _bound(cgroups: Cgroups) -> None:

@@ -189,10 +189,10 @@ async def _(bench: Bench) -> None:
     assert status.cgroups == bench.kind, status.cgroups
 
 
-@check("a cell runs, with the libraries that were preloaded")
+@check("a cell runs, and imports what it wants")
 async def _(bench: Bench) -> None:
     await bench.fresh()
-    shown, ended = await bench.run("import pandas\nint(pandas.Series([20, 22]).sum())")
+    shown, ended = await bench.run("import numpy\nint(numpy.array([20, 22]).sum())")
     assert (shown, ended.status) == ("42", "ok"), (shown, ended)
 
 
@@ -317,7 +317,7 @@ async def _(bench: Bench) -> None:
     await doomed.wait()
     if bench.kind != "none":
         assert left, "it had no groups"
-    sandbox = LocalSandbox(OPTIONS)
+    sandbox = LocalSandbox(OPTIONS, quick)
     await sandbox.open()
     try:
         await until(lambda: not Path(f"/proc/{box_pid}").exists(), "a box outlived its host")
@@ -328,27 +328,33 @@ async def _(bench: Bench) -> None:
         await sandbox.end()
 
 
-@check("hostile cells get nothing")
+@check("hostile cells get nothing, in boxes of a zygote that has loaded everything")
 async def _(bench: Bench) -> None:
-    spawner = await Spawner.start(env=ENV, disk_bytes=DISK_BYTES, logs_bytes_max=MIB)
-    failed = []
-    count = 0
-    try:
-        for probe in probes.PROBES:
-            if probe.applies:
-                answer, afterwards = await probes.answer_of(spawner, probe)
-                count += 1
-                if not re.fullmatch(probe.pattern, answer) or afterwards != probes.SURVIVED:
-                    failed.append(f"{probe.promise}: {answer[-300:]!r}, then {afterwards[-200:]!r}")
-    finally:
-        await spawner.close()
-    print("    ", count, "probes")
+    answers = await probes.answer_all(ENV)
+    print("    ", len(answers), "probes")
+    failed = [
+        f"{probe.promise}: {answer[-300:]!r}, then {afterwards[-200:]!r}"
+        for probe in probes.PROBES
+        if probe.applies
+        for answer, afterwards in [answers[probe.promise]]
+        if not re.fullmatch(probe.pattern, answer) or afterwards != probes.SURVIVED
+    ]
     assert not failed, "\n      ".join(failed)
+
+
+async def quick(options: HostOptions) -> Spawner:
+    """A zygote that loads nothing: that takes the emulated machine most of a minute."""
+    return await Spawner.start(
+        env=Path(options.env),
+        disk_bytes=options.disk_bytes,
+        logs_bytes_max=options.logs_bytes_max,
+        preload=(),
+    )
 
 
 async def be_doomed() -> None:
     """Make a box in which a thread ticks, let it stand still, print its number, wait."""
-    sandbox = LocalSandbox(OPTIONS)
+    sandbox = LocalSandbox(OPTIONS, quick)
     await sandbox.open()
     bench = Bench("", sandbox)
     await bench.fresh()
@@ -359,7 +365,7 @@ async def be_doomed() -> None:
 
 
 async def main(kind: str, only: str) -> int:
-    sandbox = LocalSandbox(OPTIONS)
+    sandbox = LocalSandbox(OPTIONS, quick)
     await sandbox.open()
     bench = Bench(kind, sandbox)
     failed = 0
