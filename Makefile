@@ -2,7 +2,7 @@
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: setup setup-dev demo test lint check fix serve bench lock wheel
+.PHONY: setup setup-dev demo test test-vm lint check fix serve bench lock wheel
 
 setup:
 	@sh tools/bootstrap.sh $(PYTHON)
@@ -15,6 +15,9 @@ demo: setup
 
 test: setup-dev
 	@$(BIN)/python -m pytest $(ARGS)
+
+test-vm: setup-dev
+	@$(BIN)/python -m tests.vm $(ARGS)
 
 lint: setup-dev
 	@$(BIN)/python tools/lint.py

@@ -315,6 +315,18 @@ def test_a_unified_hierarchy_is_used_at_its_root_or_where_we_are(
     ]
 
 
+def test_root_stays_in_the_group_that_a_service_was_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = {(tmp_path / "system.slice/it", "trusted.delegate"): b"1"}
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(os, "getxattr", lambda path, name: given.get((path, name), b""))
+
+    found = cgroup._candidates({}, Hierarchy(tmp_path), {"": "/system.slice/it"})
+
+    assert [kind for kind, _ in found] == ["delegated", "v2"]
+
+
 @pytest.mark.parametrize(
     ("root", "membership", "expected"),
     [("/", "/a/b", "a/b"), ("/docker/1", "/docker/1", ""), ("/docker/1", "/docker/1/x", "x")],
