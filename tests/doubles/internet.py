@@ -171,6 +171,7 @@ class _Page(http.server.BaseHTTPRequestHandler):
     """Says which server it is and what it was asked."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
 
     def do_GET(self) -> None:
         if self.path == "/away":

@@ -75,4 +75,6 @@ class Proxy:
         with connection:
             async with self._slots:
                 with contextlib.suppress(OSError):
+                    # A head and its body are two writes: the second is not to wait for an ACK.
+                    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                     await Visit(connection, gate).run()

@@ -109,6 +109,7 @@ async def dial(address: str, port: int) -> socket.socket:
     connection = socket.socket(family, socket.SOCK_STREAM)
     try:
         connection.setblocking(False)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for buffer in (socket.SO_RCVBUF, socket.SO_SNDBUF):
             connection.setsockopt(socket.SOL_SOCKET, buffer, _BUFFER_BYTES)
         await asyncio.get_running_loop().sock_connect(connection, (address, port))
