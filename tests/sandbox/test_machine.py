@@ -10,11 +10,13 @@ import pytest
 from sanderling.errors import SetupError
 from sanderling.sandbox import machine
 
+MEMINFO = "MemTotal:  8388608 kB\nMemFree: 1 kB\nMemAvailable:  1048576 kB\n"
+
 
 def fake_machine(root: Path, *, groups: str, limits: dict[str, str]) -> dict[str, Path]:
     proc, cgroups = root / "proc", root / "cgroup"
     (proc / "self").mkdir(parents=True)
-    (proc / "meminfo").write_text("MemTotal:        8388608 kB\nMemFree: 1 kB\n")
+    (proc / "meminfo").write_text(MEMINFO)
     (proc / "self" / "cgroup").write_text(groups)
     for path, text in limits.items():
         (cgroups / path).parent.mkdir(parents=True, exist_ok=True)
@@ -35,6 +37,39 @@ def fake_machine(root: Path, *, groups: str, limits: dict[str, str]) -> dict[str
 )
 def test_memory_is_the_machines_or_the_tightest_groups(tmp_path, groups, limits, gib):
     assert machine.memory_bytes(**fake_machine(tmp_path, groups=groups, limits=limits)) == gib << 30
+
+
+@pytest.mark.parametrize(
+    ("groups", "files", "mib"),
+    [
+        ("0::/\n", {}, 1024 - 410),  # a twentieth of 8 GiB is kept
+        (
+            "0::/a\n",
+            {
+                "a/memory.max": str(1 << 30),
+                "a/memory.current": str(700 << 20),
+                "a/memory.stat": f"anon 5\ninactive_file {100 << 20}",
+            },
+            1024 - 700 + 100 - 128,  # no less than 128 MiB is
+        ),
+        (
+            "4:memory:/x\n",
+            {
+                "memory/x/memory.limit_in_bytes": str(1 << 30),
+                "memory/x/memory.usage_in_bytes": str(1 << 30),
+                "memory/x/memory.stat": "total_inactive_file 0",
+            },
+            -128,
+        ),
+        ("0::/a\n", {"a/memory.max": str(1 << 20)}, 1024 - 410),  # it does not say what is used
+    ],
+)
+def test_memory_left_is_the_machines_or_the_tightest_groups_less_a_reserve(
+    tmp_path, groups, files, mib
+):
+    left = machine.memory_left(**fake_machine(tmp_path, groups=groups, limits=files))
+
+    assert left >> 20 == mib
 
 
 def test_the_memory_of_this_machine_is_known():
