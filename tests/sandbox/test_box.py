@@ -94,6 +94,56 @@ async def test_a_new_box_has_run_no_cell(spawner: Spawner) -> None:
     assert '"<cell 1>", line 4' in error.traceback
 
 
+ZOMBIES = (
+    "import os\n"
+    "def state(pid):\n"
+    "    try: return open(f'/proc/{pid}/stat').read().rpartition(')')[2].split()[0]\n"
+    "    except OSError: return None\n"
+    "print(sum(state(pid) == 'Z' for pid in os.listdir('/proc') if pid.isdigit()))"
+)
+
+
+async def until_zombies(box: Box, count: int) -> None:
+    async with asyncio.timeout(20):
+        while logs(await run(box, ZOMBIES)) != f"{count}\n":
+            pass
+
+
+async def test_orphans_are_buried_and_children_left_to_who_started_them(box: Box) -> None:
+    code = (
+        "import multiprocessing, os, subprocess\n"
+        "subprocess.run('for i in 1 2 3; do true & done', shell=True)\n"
+        "program = subprocess.Popen(['sh', '-c', 'exit 7'])\n"
+        "child = os.fork()\n"
+        "if child == 0: os._exit(8)\n"
+        "spawned = os.posix_spawn('/bin/sh', ['sh', '-c', 'exit 9'], {})\n"
+        "worker = multiprocessing.Process(target=os._exit, args=(10,)); worker.start()"
+    )
+    assert ended(await run(box, code)).status == "ok"
+    await until_zombies(box, 4)
+    for _ in range(3):
+        await run(box, "pass")
+
+    shown = await run(
+        box,
+        "worker.join(); exits = [os.waitstatus_to_exitcode(os.waitpid(p, 0)[1])"
+        " for p in (child, spawned)]; [program.wait(), *exits, worker.exitcode]",
+    )
+    assert shown[0] == Result("[7, 8, 9, 10]")
+    await until_zombies(box, 0)
+
+
+async def test_a_cell_that_leaves_many_orphans_has_room_for_more(box: Box) -> None:
+    code = (
+        "import subprocess, time\n"
+        "for _ in range(40):\n"
+        "    subprocess.run(10 * 'true & ', shell=True, check=True)\n"
+        "    time.sleep(0.1)"
+    )
+
+    assert ended(await run(box, code)).status == "ok"
+
+
 async def test_programs_may_open_their_output_by_name(box: Box) -> None:
     shown = await run(box, "import os\nos.system('echo out > /dev/stdout; echo err > /dev/stderr')")
 

@@ -8,12 +8,13 @@ is dropped. In a forked child the socket is closed, and text goes to the descrip
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 from sanderling.kernel import protocol
@@ -46,7 +47,7 @@ class Channel:
     def __init__(self, host: socket.socket, pipes: dict[Stream, int], border: Border) -> None:
         self.is_child = False
         self._host = host
-        self._send = host.send
+        self._send: Callable[[bytes], int] = host.send
         self._pipes = pipes
         self._border = border
         # Reentrant: a __del__ that prints may run at any allocation, in the middle of a message.
@@ -89,6 +90,21 @@ class Channel:
             done = _DONE % ((self._nonce or "").encode(), status.encode())
             self._nonce = None  # first: a signal handler that prints may come at any line
             self._transmit(done)
+
+    def is_quiet(self, seconds: float) -> bool:
+        """Whether nothing arrives for so long."""
+        poller = select.poll()
+        poller.register(self._host, _POLLIN)
+        return not poller.poll(seconds * 1000)
+
+    @contextlib.contextmanager
+    def muted(self) -> Iterator[None]:
+        """Send nothing meanwhile."""
+        send, self._send = self._send, _len
+        try:
+            yield
+        finally:
+            self._send = send
 
     def receive(self) -> bytes:
         """Return the host's next message; empty when it has closed the socket."""

@@ -16,7 +16,7 @@ import platform
 import random
 import socket
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NoReturn
 
@@ -26,11 +26,13 @@ from sanderling.kernel.capture import Streams
 from sanderling.kernel.cell import Session, forget_cells
 from sanderling.kernel.channel import Channel
 from sanderling.kernel.display import Display
+from sanderling.kernel.orphans import ORPHANS
 from sanderling.kernel.tracebacks import Report, describe, describe_plainly
 
 DATA_FOLDER = "/mnt/data"
 _DESCRIPTIONS = 3  # tries to describe an exception whose description is interrupted
 
+_QUIET_S = 0.02  # a box that is wanted now is told so within a millisecond
 _PYTHON = platform.python_version()
 
 # Taken now: user code may put others in their place.
@@ -99,12 +101,20 @@ class Kernel:
         self._data_folder = data_folder
         self._memory_bytes: int | None = None
         _prepare_interpreter(self._display)
+        ORPHANS.watch()
         self._border.remember_builtins()
 
-    def run(self) -> NoReturn:
-        """Answer the host until it closes the socket."""
+    def run(self, when_quiet: Callable[[Kernel], None] | None = None) -> NoReturn:
+        """
+        Answer the host until it closes the socket.
+
+        when_quiet: called if the host has nothing to say for a moment after `ready`: it is making a
+            box in advance.
+        """
         reseed()
         self.start()
+        if when_quiet is not None and self._channel.is_quiet(_QUIET_S):
+            when_quiet(self)
         while self.answer():
             pass
         _exit(0)
@@ -117,16 +127,25 @@ class Kernel:
     def answer(self) -> bool:
         """Do what the host's next message asks for; False if it has closed the socket."""
         message = self._channel.receive()
-        if not message:
-            return False
+        if message:
+            self._take(message)
+        return bool(message)
+
+    def pretend(self, messages: Sequence[bytes]) -> None:
+        """Do what these messages ask for as if they had come, say nothing, and forget it."""
+        with self._channel.muted():
+            for message in messages:
+                self._take(message)
+        self.forget()
+
+    def _take(self, message: bytes) -> None:
         frame = self._assembler.feed(message)
         if frame is None:
-            return True
+            return
         if frame.header["op"] == "configure":
             self._configure(frame.header)
         else:
             self._execute(frame.header, frame.body.decode("utf-8", "surrogatepass"))
-        return True
 
     def forget(self) -> None:
         """Be again a kernel that has run no cell."""
@@ -165,6 +184,7 @@ class Kernel:
             status = "interrupted" if report.is_interrupt else "error"
         self._streams.flush_all()
         self._channel.end(status)
+        ORPHANS.bury()
 
     def _attempt(self, call: Callable[[], None]) -> Report | None:
         """Call user code; return what is to be told of the exception that ended it, if one did."""

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sanderling.kernel import limits
+from sanderling.kernel.orphans import ORPHANS
 
 # What code written by models imports, and what the libraries below would import at first use.
 STANDARD_MODULES = (
@@ -86,6 +87,7 @@ def preload(names: Sequence[str]) -> PreloadReport:
     missing: list[str] = []
     for name in STANDARD_MODULES:
         _load(name)
+    ORPHANS.watch()
     with _handlers_of_children() as handlers:
         for name in names:
             (loaded if _load(name) else missing).append(name)

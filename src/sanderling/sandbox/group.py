@@ -42,6 +42,7 @@ class Group:
 
     folders: dict[str, Path]
     is_v2: bool
+    _memory_bytes: int | None = None
     _is_cpu_limited: bool = False
     _open: dict[str, int] = field(default_factory=dict)
 
@@ -62,11 +63,17 @@ class Group:
             write_if_there(folder / "memory.oom.group", "1")
 
     def limit(self, *, memory_bytes: int, cpu_count: float | None) -> None:
-        """Set the memory and CPU limits, as far as there are controllers. Raises OSError."""
-        if folder := self.folders.get("memory"):
+        """
+        Set the memory and CPU limits, as far as there are controllers. Raises OSError.
+
+        What is set already is not written again: a box in a pool has the usual limits.
+        """
+        if (folder := self.folders.get("memory")) and memory_bytes != self._memory_bytes:
             _limit_memory(folder, memory_bytes, is_v2=self.is_v2)
-        if folder := self.folders.get("cpu"):
-            self._is_cpu_limited = cpu_count is not None
+            self._memory_bytes = memory_bytes
+        is_cpu_limited = cpu_count is not None
+        if (folder := self.folders.get("cpu")) and (is_cpu_limited or self._is_cpu_limited):
+            self._is_cpu_limited = is_cpu_limited
             quota = None if cpu_count is None else max(1000, int(cpu_count * CPU_PERIOD_US))
             if self.is_v2:
                 (folder / "cpu.max").write_text(f"{quota or 'max'} {CPU_PERIOD_US}")

@@ -25,12 +25,14 @@ from sanderling.environments.locate import find as find_environment
 from sanderling.errors import MachineFull, SpawnFailed
 from sanderling.kernel.limits import PROCESSES_MAX
 from sanderling.observe import logs
+from sanderling.records import MEMORY_TIER_BYTES
 from sanderling.sandbox import cgroup, uids, verify
 from sanderling.sandbox.box import Box, Descriptors, Handles
 from sanderling.sandbox.group import Group
 from sanderling.sandbox.wall.identity import Uids
 from sanderling.sandbox.zygotes import launch, plan_for, receive
 
+_USUAL_MEMORY_BYTES = MEMORY_TIER_BYTES["1g"]  # the tier of whoever names none
 SPAWN_DEADLINE_S = 15.0  # a box takes 8 ms; a loaded machine gets all the time it needs
 INODES_MAX = 100_000  # files and folders in one box
 
@@ -248,7 +250,7 @@ class Spawner:
             group = self._cgroups.create(box_name, pids_max=self._pids_max)
             if group is not None:
                 # Moving a process can wait 10 ms for the machine; the box boots meanwhile.
-                joining = asyncio.ensure_future(asyncio.to_thread(group.add, pid))
+                joining = asyncio.ensure_future(asyncio.to_thread(self._join, group, pid))
             async with asyncio.timeout(SPAWN_DEADLINE_S):
                 await self._let_in(ours, joining)
                 expected = self._handles if handles is None else 0
@@ -290,6 +292,11 @@ class Spawner:
         if uid:
             self._boxes[uid] = box
         return box
+
+    def _join(self, group: Group, pid: int) -> None:
+        """Move a new box into its group, and expect of its container what most ask for."""
+        group.add(pid)
+        group.limit(memory_bytes=_USUAL_MEMORY_BYTES + self._disk_bytes, cpu_count=None)
 
     async def _ask(self, uid: int, theirs: list[int], handles: Handles | None) -> tuple[int, int]:
         """Have the zygote fork; return the machine's number of the new process and its pidfd."""

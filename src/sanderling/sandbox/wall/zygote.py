@@ -291,7 +291,7 @@ class _Wall:
                 message = f"{type(error).__name__}: {error}"
                 tell(host, {"op": "failed", "message": message})
                 os._exit(1)
-            self._kernel.run()
+            self._kernel.run(rehearsal.settle)
         finally:
             os._exit(1)
 
