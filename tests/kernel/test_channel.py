@@ -95,18 +95,26 @@ def test_a_long_line_is_cut_between_characters(kernel: KernelProcess) -> None:
     assert "".join(p[1] for p in pieces) == "x" + "€" * 100_000 + "\n"
 
 
-def test_text_of_a_background_thread_belongs_to_the_cell_that_runs(kernel: KernelProcess) -> None:
+def test_text_of_a_thread_of_an_earlier_cell_is_marked_as_that_cells(kernel: KernelProcess) -> None:
     code = (
-        "import threading\n"
+        "import sys, threading\n"
         "go, said = threading.Event(), threading.Event()\n"
         "def talk():\n"
         "    while True:\n"
-        "        go.wait(); go.clear(); print('from the thread'); said.set()\n"
-        "threading.Thread(target=talk, daemon=True).start()"
+        "        go.wait(); go.clear()\n"
+        "        print('one', 'two\\nthree'); print('half', end=''); print(' a line')\n"
+        "        said.set()\n"
+        "threading.Thread(target=talk, daemon=True).start()\n"
     )
-    assert kernel.text(code) == ""
+    assert (
+        kernel.text(code + "go.set(); said.wait(); said.clear()") == "one two\nthree\nhalf a line\n"
+    )
 
-    assert kernel.text("go.set(); said.wait(); print('mine')") == "from the thread\nmine\n"
+    later = kernel.text("go.set(); said.wait(); said.clear(); print('mine')")
+    assert later == "[cell 1] one two\n[cell 1] three\n[cell 1] half a line\nmine\n"
+
+    own = "t = threading.Thread(target=print, args=('its own',)); t.start(); t.join()"
+    assert kernel.text(own) == "its own\n"
 
 
 def test_threads_that_never_stop_printing_disturb_no_cell(kernel: KernelProcess) -> None:

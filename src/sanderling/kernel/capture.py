@@ -10,10 +10,12 @@ forgot to restore `sys.stdout` would otherwise silence all cells after it.
 from __future__ import annotations
 
 import ctypes
+import functools
 import io
 import os
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterable
 from typing import Any, cast
 
 from sanderling.kernel.channel import DESCRIPTORS, Channel, Stream
@@ -27,6 +29,8 @@ _c_stdout = ctypes.c_void_p.in_dll(_libc, "stdout")
 
 # Taken now: these run while user code may have put others in their place.
 _bytes, _len, _memoryview, _type, _ValueError = bytes, len, memoryview, type, ValueError
+_frames, _listdir, _native_id = sys._current_frames, os.listdir, threading.get_native_id  # noqa: SLF001
+_write_text = io.TextIOWrapper.write
 
 
 class Outlet(io.BufferedIOBase):
@@ -68,12 +72,53 @@ class Outlet(io.BufferedIOBase):
         """Do nothing: the next cell writes here too."""
 
 
+class Leftovers:
+    """
+    Threads that earlier cells have left running, and the cell of each.
+
+    What they print while a later cell runs is shown there, because it may be wanted, but each line
+    says whose it is: one cell's output is never taken for another's. Linux numbers threads one
+    after another, so a new one is not taken for one that has ended.
+    """
+
+    def __init__(self) -> None:
+        self._cells: dict[int, int] = {}
+        self._inside: set[tuple[int, int]] = set()  # stream and thread: in the middle of a line
+
+    def note(self, cell: int, streams: Iterable[io.TextIOWrapper]) -> None:
+        """The cell is over: threads that are not known yet, except ours, are what it leaves."""
+        alive: set[int] = set()
+        if _len(_frames()) > 1:
+            try:
+                alive = {int(name) for name in _listdir("/proc/self/task")} - {_native_id()}
+            except OSError:  # the cell has used up its descriptors
+                return
+        self._cells = {thread: self._cells.get(thread, cell) for thread in alive}
+        for stream in streams:
+            names = vars(stream)
+            names.pop("write", None)
+            if alive:  # else writing costs no more than it must
+                names["write"] = functools.partial(self._write, stream)
+
+    def _write(self, stream: io.TextIOWrapper, text: str, /) -> int:
+        cell = self._cells.get(_native_id())
+        if cell is None or _type(text) is not str or not text:
+            return _write_text(stream, text)
+        line = (id(stream), _native_id())
+        mark = f"[cell {cell}] "
+        marked = text[:-1].replace("\n", "\n" + mark) + text[-1]
+        _write_text(stream, marked if line in self._inside else mark + marked)
+        (self._inside.discard if text[-1] == "\n" else self._inside.add)(line)
+        return _len(text)
+
+
 class Streams:
     """The two text streams, and C's own below them."""
 
     def __init__(self, channel: Channel) -> None:
         self._outlets: dict[Stream, Outlet] = {name: Outlet(channel, name) for name in DESCRIPTORS}
         self._texts: dict[Stream, io.TextIOWrapper] = {}
+        self._leftovers = Leftovers()
         for name in DESCRIPTORS:
             self._renew(name)
         channel.flush_with(self.flush)
@@ -114,6 +159,10 @@ class Streams:
         """Send unfinished lines of ours and of C."""
         self.flush()
         _fflush(None)
+
+    def note_leftovers(self, cell: int) -> None:
+        """The cell is over: what its threads go on to print is marked as its own."""
+        self._leftovers.note(cell, self._texts.values())
 
     def _is_detached(self, name: Stream) -> bool:
         try:

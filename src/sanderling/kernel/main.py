@@ -183,6 +183,7 @@ class Kernel:
             self._channel.send("error", report.text.encode(), **fields)
             status = "interrupted" if report.is_interrupt else "error"
         self._streams.flush_all()
+        self._streams.note_leftovers(header["cell"])
         self._channel.end(status)
         ORPHANS.bury()
 
