@@ -28,6 +28,7 @@ from sanderling.sandbox.gvisor.maker import GvisorFacts, GvisorSpawner
 from sanderling.sandbox.spawner import Spawner
 from tests.promises import probes
 from tests.promises.probes import PROBES, SURVIVED, Probe, printed
+from tests.sandbox.stages import until
 
 pytestmark = [
     pytest.mark.sandbox,
@@ -283,6 +284,72 @@ async def test_a_new_kernel_finds_the_files_of_the_dead_one_and_nothing_else(
     await end(successor)
 
     assert answer == "kept False 1 ['1']"
+
+
+async def test_a_box_stands_still_when_frozen_and_dies_when_killed_there(
+    spawner: Spawner, take: Callable[[], Awaitable[Box]]
+) -> None:
+    box = await spawner.spawn()
+    await box.configure(BoxLimits(memory_bytes=MEMORY_BYTES))
+    await printed(
+        box,
+        "import threading, time\nn = 0\n"
+        "def count():\n    global n\n    while True: n += 1; time.sleep(0.001)\n"
+        "threading.Thread(target=count, daemon=True).start()",
+    )
+    box.freeze()
+    await until(lambda: box.is_still)
+
+    def ticks() -> list[str]:
+        stats = (Path(f"/proc/{pid}/stat").read_text() for pid in inside(box.pid))
+        return [" ".join(stat.rpartition(")")[2].split()[11:13]) for stat in stats]
+
+    before = ticks()
+    await printed(await take(), "import time; time.sleep(0.3)")
+    assert ticks() == before
+    assert int(await printed(box, "print(n)")) > 0  # `run_cell` thaws
+
+    box.freeze()
+    await end(box)
+    assert box.is_dead
+
+
+async def test_a_box_that_needs_too_much_memory_as_a_whole_is_stopped_for_it(
+    spawner: Spawner,
+) -> None:
+    box = await spawner.spawn()
+    await box.configure(BoxLimits(memory_bytes=64 << 20))
+    code = (
+        "import os, time\n"
+        "for _ in range(40):\n"
+        "    if os.fork() == 0:\n"
+        "        held = bytearray(b'x' * (50 << 20)); time.sleep(60); os._exit(0)\n"
+        "time.sleep(60)"
+    )
+    ended = (await shown_by(box, code))[-1]
+    assert isinstance(ended, CellEnded)
+    assert (ended.status, ended.is_out_of_memory) == ("died", True)
+    await end(box)
+
+
+async def test_nothing_is_left_of_a_box_that_was_closed(
+    spawner: Spawner, take: Callable[[], Awaitable[Box]]
+) -> None:
+    def left() -> tuple[int, int, str]:
+        groups = sum(len(list(folder.glob("*/"))) for folder in spawner._cgroups.parents.values())
+        return len(os.listdir("/proc/self/fd")), groups, Path("/proc/self/mountinfo").read_text()
+
+    await take()
+    controllers = len(spawner._cgroups.parents)
+    await until(lambda: left()[1] == controllers)  # those of other tests are on their way
+    before = left()
+    box = await spawner.spawn()
+    processes = inside(box.pid)
+    assert left() != before
+    await end(box)
+
+    assert not [pid for pid in processes if lives(pid)]
+    await until(lambda: left() == before)  # the control group is removed in a thread
 
 
 HOST = """

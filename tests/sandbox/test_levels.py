@@ -59,3 +59,14 @@ async def test_gvisor_says_that_it_needs_root(
     assert told == "not available"
     assert reason is not None
     assert "as root" in reason
+
+
+async def test_behind_gvisor_there_is_no_way_out_to_open(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "runsc").write_text("#!/bin/sh\n")
+    (tmp_path / "runsc").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    with pytest.raises(MachineUnfit, match="egress_domains needs isolation zygote"):
+        await levels.start(options(isolation="gvisor", egress_domains="pypi.org"))

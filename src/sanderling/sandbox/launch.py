@@ -30,8 +30,9 @@ from sanderling.sandbox.wire import Message
 
 # A living host answers at once; a busy machine gets its time.
 _HELLO_DEADLINE_S = 10.0
-# The zygote has 60 s to become warm (`spawner.py`); the host's own start is small beside it.
-_START_DEADLINE_S = 75.0
+# A zygote has 60 s to become warm, gVisor's checkpoint 120 (`zygotes.py`, `gvisor/maker.py`); the
+# host's own start is small beside that.
+_START_DEADLINE_S = 150.0
 _STOP_DEADLINE_S = 15.0
 # The log of one host's life is small; it is kept for one life more.
 _LOG_BYTES_MAX = 4 << 20

@@ -70,6 +70,7 @@ class Spawner:
     """One zygote and the boxes it has forked. All methods belong to one event loop."""
 
     _pids_max = PROCESSES_MAX
+    _spawn_deadline_s = SPAWN_DEADLINE_S
 
     def __init__(
         self,
@@ -251,7 +252,7 @@ class Spawner:
             if group is not None:
                 # Moving a process can wait 10 ms for the machine; the box boots meanwhile.
                 joining = asyncio.ensure_future(asyncio.to_thread(self._join, group, pid))
-            async with asyncio.timeout(SPAWN_DEADLINE_S):
+            async with asyncio.timeout(self._spawn_deadline_s):
                 await self._let_in(ours, joining)
                 expected = self._handles if handles is None else 0
                 made = await _until_ready(ours.socket, expected)
@@ -270,7 +271,7 @@ class Spawner:
             if group is not None:
                 await asyncio.to_thread(group.remove)
             if isinstance(error, TimeoutError):
-                limit = f"{SPAWN_DEADLINE_S:.0f} s"
+                limit = f"{self._spawn_deadline_s:.0f} s"
                 raise SpawnFailed(f"A new box was not ready after {limit}.") from error
             if isinstance(error, OSError):
                 raise SpawnFailed(f"A new box could not be built: {error}") from error

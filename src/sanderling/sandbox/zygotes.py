@@ -58,6 +58,7 @@ async def launch(
     box_uids: uids.BoxUids,
     *arguments: str,
     name: str = "The zygote",
+    deadline_s: float | None = None,
 ) -> tuple[subprocess.Popen[bytes], socket.socket, dict[str, Any]]:
     """
     Start the process that forks boxes, `main` of `module`, and wait until it is warm.
@@ -78,13 +79,14 @@ async def launch(
             f"The files of boxes cannot be opened safely: openat2 is refused ({error}). "
             "Run `sanderling doctor` to see how to mend it."
         ) from error
+    deadline_s = START_DEADLINE_S if deadline_s is None else deadline_s
     control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
         all_arguments = (json.dumps(asdict(plan)), *arguments)
         process = _start_process(python, module, theirs.fileno(), all_arguments)
     control.setblocking(False)
     try:
-        async with asyncio.timeout(START_DEADLINE_S):
+        async with asyncio.timeout(deadline_s):
             return process, control, await _introduce(control, process.pid, box_uids)
     except BaseException as error:
         process.kill()
@@ -93,7 +95,7 @@ async def launch(
         if not isinstance(error, TimeoutError):
             raise
         raise MachineUnfit(
-            f"{name} was not ready after {START_DEADLINE_S:.0f} s; the machine is too busy "
+            f"{name} was not ready after {deadline_s:.0f} s; the machine is too busy "
             "or the guest environment is on a very slow disk."
         ) from error
 

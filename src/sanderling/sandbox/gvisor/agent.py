@@ -42,7 +42,7 @@ from sanderling.sandbox.wall.zygote import (
 # Not kvm: /dev/kvm in reach of the sandbox is more of the machine than it takes away.
 PLATFORMS = ("systrap", "ptrace")
 GREETING_DEADLINE_S = 15.0  # an interpreter starts behind gVisor in 0.3 s
-WARM_DEADLINE_S = 50.0  # importing everything takes 6 s behind gVisor
+WARM_DEADLINE_S = 90.0  # importing everything takes 6 s behind gVisor
 CHECKPOINT_DEADLINE_S = 30.0
 
 _IMAGE, _BUNDLE, _STATE, _PLACE = "/run/image", "/run/bundle", "/run/state", bundle.PLACE

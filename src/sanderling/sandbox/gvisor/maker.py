@@ -33,6 +33,8 @@ OVERHEAD_BYTES = 512 << 20
 # The machine counts several for one thread of the box: gVisor's own, and what the platform lends
 # it. The box's limit (`wall/rlimits.py`), which gVisor keeps, answers long before this one.
 PIDS_MAX = 4096
+START_DEADLINE_S = 120.0  # 10 s on a quiet machine
+SPAWN_DEADLINE_S = 60.0  # 0.8 s; a dozen processes and threads start, which a full machine queues
 _CONTROLLERS = ("memory", "pids", "freezer")
 _AGENT = "sanderling.sandbox.gvisor.agent"
 
@@ -51,6 +53,9 @@ class GvisorFacts(ZygoteFacts):
 
 class GvisorSpawner(Spawner):
     """One agent and the boxes it has had restored. All methods belong to one event loop."""
+
+    _pids_max = PIDS_MAX
+    _spawn_deadline_s = SPAWN_DEADLINE_S
 
     @classmethod
     async def start(
@@ -85,6 +90,7 @@ class GvisorSpawner(Spawner):
             box_uids,
             *(str(environment.python), str(runsc)),
             name="gVisor's checkpoint",
+            deadline_s=START_DEADLINE_S,
         )
         cgroups = await asyncio.to_thread(cgroup.find, cgroup.host_folder())
         made = cls(
@@ -120,8 +126,6 @@ class GvisorSpawner(Spawner):
             "gvisor.ready", pid=process.pid, version=facts["runsc"], platform=facts["platform"]
         )
         return made
-
-    _pids_max = PIDS_MAX
 
     async def try_out(self) -> None:
         """Make a box and end it. Raises SpawnFailed, MachineFull."""
