@@ -297,7 +297,7 @@ class Spawner:
     def _join(self, group: Group, pid: int) -> None:
         """Move a new box into its group, and expect of its container what most ask for."""
         group.add(pid)
-        group.limit(memory_bytes=_USUAL_MEMORY_BYTES + self._disk_bytes, cpu_count=None)
+        group.limit(memory_bytes=_USUAL_MEMORY_BYTES + self._beside_tier, cpu_count=None)
 
     async def _ask(self, uid: int, theirs: list[int], handles: Handles | None) -> tuple[int, int]:
         """Have the zygote fork; return the machine's number of the new process and its pidfd."""
