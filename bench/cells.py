@@ -7,7 +7,7 @@ NEXT = "x = 1"
 IMPORTS = (
     "import pandas, numpy, matplotlib\n"
     "import matplotlib.pyplot as plt\n"
-    "print(len(pandas.DataFrame({'a': [1]})))"
+    "print(pandas.DataFrame)"
 )
 _DRAW = "plt.plot([1, 2, 3])\n"
 _SHOW = "plt.show()"
