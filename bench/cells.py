@@ -5,9 +5,7 @@ from __future__ import annotations
 PRINT = "print(1)"
 NEXT = "x = 1"
 IMPORTS = (
-    "import pandas, numpy, matplotlib\n"
-    "import matplotlib.pyplot as plt\n"
-    "print(pandas.DataFrame)"
+    "import pandas, numpy, matplotlib\nimport matplotlib.pyplot as plt\nprint(pandas.DataFrame)"
 )
 _DRAW = "plt.plot([1, 2, 3])\n"
 _SHOW = "plt.show()"

@@ -121,7 +121,10 @@ async def test_deleting_a_container_ends_what_runs_and_what_waits(
     await asyncio.gather(containers.delete(ORG, container.id), other(), return_exceptions=True)
     ended = [await end_of(happenings) for happenings in (first, *waiting)]
 
-    assert {execution.status for execution in ended} == {"interrupted"}
+    # Interrupting the first lets the next one begin, which may be over before the deletion comes.
+    waited = {"interrupted", "ok"} if at_once == "interrupt" else {"interrupted"}
+    assert ended[0].status == "interrupted"
+    assert {execution.status for execution in ended[1:]} <= waited
     with pytest.raises(NotFound):
         await containers.get(ORG, container.id)
     with pytest.raises(NotFound):

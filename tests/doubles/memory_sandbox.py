@@ -78,6 +78,13 @@ class _Box:
             raise InvalidRequest(f"{path!r} is not below {MOUNT}")
         return self.folder / name
 
+    def end(self, execution_id: str) -> None:
+        """Say that an execution has ended, if it was cancelled before it could begin."""
+        journal = self.journal[execution_id]
+        if not journal or not isinstance(journal[-1], Ended):
+            journal.append(Ended("interrupted", 0.0, (), (), notice=None, is_fresh=False))
+            self.changed[execution_id].set()
+
     def files(self) -> dict[str, tuple[int, int]]:
         return {
             f"{MOUNT}/{path.relative_to(self.folder)}": (
@@ -130,9 +137,9 @@ class MemorySandbox:
         if execution_id not in box.journal:
             box.journal[execution_id] = []
             box.changed[execution_id] = asyncio.Event()
-            box.tasks[execution_id] = asyncio.create_task(
-                self._run(box, execution_id, code, timeout_s)
-            )
+            task = asyncio.create_task(self._run(box, execution_id, code, timeout_s))
+            task.add_done_callback(lambda _: box.end(execution_id))
+            box.tasks[execution_id] = task
         told = 0
         while True:
             for happening in box.journal[execution_id][told:]:

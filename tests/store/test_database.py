@@ -124,6 +124,83 @@ async def test_more_readers_than_connections_all_get_their_turn(database):
     assert await asyncio.gather(*(count(database) for _ in range(60))) == [0] * 60
 
 
+class Counting:
+    """A look at how many events there are, which knows how often it was taken."""
+
+    def __init__(self):
+        self.looks = 0
+
+    def __call__(self, connection):
+        self.looks += 1
+        return connection.execute(COUNT).scalar()
+
+
+async def test_what_is_recalled_is_read_once_until_somebody_writes(tmp_path):
+    database = await Database.open(tmp_path / "a.db")
+    look, other = Counting(), Counting()
+
+    assert [await database.recall("all", look) for _ in range(3)] == [0, 0, 0]
+    assert await database.recall("other", other) == 0
+    assert (look.looks, other.looks) == (1, 1)
+
+    await database.write(lambda c: c.execute(ADD, {"seq": 0}))
+    assert [await database.recall("all", look) for _ in range(3)] == [1, 1, 1]
+    assert look.looks == 2
+    await database.close()
+
+
+async def test_what_another_process_wrote_is_recalled_at_once(tmp_path):
+    database = await Database.open(tmp_path / "a.db")
+    look = Counting()
+    assert await database.recall("all", look) == 0
+
+    connection = sqlite3.connect(tmp_path / "a.db")
+    with connection:
+        connection.execute("INSERT INTO events (stream_id, seq, event) VALUES ('s', 0, '{}')")
+    connection.close()
+
+    assert await database.recall("all", look) == 1
+    await database.close()
+
+
+async def test_what_was_read_while_somebody_wrote_is_not_recalled_for_later(tmp_path):
+    database = await Database.open(tmp_path / "a.db")
+    reading, go_on = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def look(connection):
+        found = connection.execute(COUNT).scalar()
+        loop.call_soon_threadsafe(reading.set)
+        assert go_on.wait(timeout=30)
+        return found
+
+    recalling = asyncio.create_task(database.recall("all", look))
+    await reading.wait()
+    await database.write(lambda c: c.execute(ADD, {"seq": 0}))
+    go_on.set()
+
+    assert await recalling == 0
+    assert await database.recall("all", look) == 1
+    await database.close()
+
+
+async def test_a_look_that_failed_is_taken_again(database):
+    def fails(connection):
+        raise KeyError
+
+    with pytest.raises(KeyError):
+        await database.recall("all", fails)
+
+    assert await database.recall("all", Counting()) == 0
+
+
+async def test_a_recalled_look_sees_every_write_before_it(database):
+    look = Counting()
+    for expected in range(3):
+        assert await database.recall("all", look) == expected
+        await database.write(lambda c, seq=expected: c.execute(ADD, {"seq": seq}))
+
+
 async def test_text_that_is_no_unicode_is_the_requests_fault(database):
     query = text("SELECT :value")
 

@@ -8,7 +8,8 @@ happened is kept until the cell has ended, so that a listener who comes late mis
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator
 
 from sanderling.containers.happenings import ContainerHappening
 from sanderling.errors import HostUnavailable
@@ -32,7 +33,7 @@ class RunningCell:
         """Whether nothing will happen any more."""
         return self._has_ended
 
-    async def follow(self) -> AsyncIterator[ContainerHappening]:
+    async def follow(self) -> AsyncGenerator[ContainerHappening, None]:
         """
         Yield what happened and then what happens, an Execution last.
 
@@ -57,9 +58,11 @@ class RunningCell:
         Raises:
             SanderlingError: the cell could not be run.
         """
-        async for happening in self.follow():
-            if isinstance(happening, Execution):
-                return happening
+        # Closed here: one that is left to the loop costs it a task of its own.
+        async with contextlib.aclosing(self.follow()) as happenings:
+            async for happening in happenings:
+                if isinstance(happening, Execution):
+                    return happening
         raise AssertionError("an execution ended without an Execution")
 
     async def drain(self, happenings: AsyncIterator[ContainerHappening]) -> None:

@@ -16,7 +16,8 @@ from sanderling.api.routing import Partners
 from sanderling.api.services import Services
 from sanderling.errors import SanderlingError
 
-_ROUTERS = (files, containers, container_files, executions, models, responses)
+# What is asked most often first: a route is looked for from the top.
+_ROUTERS = (executions, responses, files, containers, container_files, models)
 
 
 def create_app(services: Services) -> FastAPI:

@@ -39,20 +39,15 @@ class ContainerTable:
         await self._database.write(work)
 
     async def get(self, organization_id: str, container_id: str) -> Container | None:
-        return await self._first(
-            _GET, {"container_id": container_id, "organization_id": organization_id}
+        values = {"container_id": container_id, "organization_id": organization_id}
+        return await self._database.recall(
+            ("container", *values.values()), lambda connection: _first(connection, _GET, values)
         )
 
     async def find(self, container_id: str) -> Container | None:
         """Return the container whoever owns it: for the server's own work, never for a client."""
-        return await self._first(_FIND, {"container_id": container_id})
-
-    async def _first(self, statement: Select[Any], values: dict[str, str]) -> Container | None:
-        def work(connection: Connection) -> Container | None:
-            found = connection.execute(statement, values).mappings().first()
-            return None if found is None else _ROWS.decode(found)
-
-        return await self._database.read(work)
+        values = {"container_id": container_id}
+        return await self._database.read(lambda connection: _first(connection, _FIND, values))
 
     async def touch(self, container_id: str, at: float) -> bool:
         """
@@ -132,3 +127,10 @@ class ContainerTable:
             return [_ROWS.decode(row) for row in rows.mappings()]
 
         return await self._database.read(work)
+
+
+def _first(
+    connection: Connection, statement: Select[Any], values: dict[str, str]
+) -> Container | None:
+    found = connection.execute(statement, values).mappings().first()
+    return None if found is None else _ROWS.decode(found)

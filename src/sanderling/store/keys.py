@@ -65,14 +65,15 @@ class KeyTable:
         """
         Return the active key with that digest, and whether any key is active at all.
 
-        Every request asks this, so it is one look into the database.
+        Every request asks this, so it is one look into the database, or none while nobody has
+        written to it.
         """
 
         def work(connection: Connection) -> tuple[ApiKey | None, bool]:
             key = None if digest is None else _active(connection, digest)
             return key, key is not None or _is_any_active(connection)
 
-        return await self._database.read(work)
+        return await self._database.recall(("key", digest), work)
 
     async def all(self) -> list[ApiKey]:
         """Return every key, revoked ones too, oldest first."""
