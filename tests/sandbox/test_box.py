@@ -144,6 +144,19 @@ async def test_a_cell_that_leaves_many_orphans_has_room_for_more(box: Box) -> No
     assert ended(await run(box, code)).status == "ok"
 
 
+async def test_a_box_is_in_groups_of_its_own_and_sees_them_as_the_root(
+    spawner: Spawner, box: Box
+) -> None:
+    if spawner.facts.cgroups == "none":
+        pytest.skip("there are no control groups here")
+    outside = Path(f"/proc/{box.pid}/cgroup").read_text().splitlines()
+    memory = [line for line in outside if line.endswith(f"/{box.id}")]
+
+    assert memory
+    shown = await run(box, "print(open('/proc/self/cgroup').read())")
+    assert box.id not in logs(shown)
+
+
 async def test_programs_may_open_their_output_by_name(box: Box) -> None:
     shown = await run(box, "import os\nos.system('echo out > /dev/stdout; echo err > /dev/stderr')")
 

@@ -333,3 +333,34 @@ def test_root_stays_in_the_group_that_a_service_was_given(
 )
 def test_a_group_is_found_where_it_is_mounted(root: str, membership: str, expected: str) -> None:
     assert Hierarchy(Path("/cg"), root).folder(membership) == Path("/cg") / expected
+
+
+def test_a_process_is_known_to_be_inside_or_not(group: Group) -> None:
+    program = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    try:
+        assert not group.holds(program.pid)
+        group.add(program.pid)
+        assert group.holds(program.pid)
+    finally:
+        program.communicate(b"\n")
+
+
+def test_a_process_moves_itself_in_where_there_are_doors(group: Group) -> None:
+    doors = group.doors()
+    if not doors:
+        pytest.skip("only v1 has them")
+    code = "import os, sys; [os.write(int(fd), b'0') for fd in sys.argv[1:]]; print(); input()"
+    program = subprocess.Popen(
+        [sys.executable, "-c", code, *map(str, doors)],
+        pass_fds=doors,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    try:
+        assert program.stdout is not None
+        program.stdout.readline()
+        assert group.holds(program.pid)
+    finally:
+        program.communicate(b"\n")
+        for fd in doors:
+            os.close(fd)

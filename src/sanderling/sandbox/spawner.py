@@ -235,23 +235,29 @@ class Spawner:
             ours, theirs = _descriptors()
         except OSError as error:
             raise MachineFull(f"No further box can be forked now: {error}") from error
-        try:
-            pid, pidfd = await self._ask(uid, theirs, handles)
-        except BaseException:
-            ours.close()
-            raise
-        finally:
-            for fd in theirs:
-                os.close(fd)
         box_name = secrets.token_hex(8)
         group: Group | None = None
+        doors: list[int] = []
+        try:
+            group = self._cgroups.create(box_name, pids_max=self._pids_max)
+            doors = self._doors(group) if group is not None else []
+            pid, pidfd = await self._ask(uid, theirs, doors, handles)
+        except BaseException as error:
+            ours.close()
+            if group is not None:
+                await asyncio.to_thread(group.remove)
+            if isinstance(error, OSError):
+                raise SpawnFailed(f"A new box could not be built: {error}") from error
+            raise
+        finally:
+            for fd in (*theirs, *doors):
+                os.close(fd)
         made: Handles | None = None
         joining: asyncio.Future[None] | None = None
         try:
-            group = self._cgroups.create(box_name, pids_max=self._pids_max)
             if group is not None:
-                # Moving a process can wait 10 ms for the machine; the box boots meanwhile.
-                joining = asyncio.ensure_future(asyncio.to_thread(self._join, group, pid))
+                moving = asyncio.to_thread(self._join, group, None if doors else pid)
+                joining = asyncio.ensure_future(moving)
             async with asyncio.timeout(self._spawn_deadline_s):
                 await self._let_in(ours, joining)
                 expected = self._handles if handles is None else 0
@@ -259,6 +265,8 @@ class Spawner:
             if joining is not None:
                 await joining
             self._check_wall(pid, uid)
+            if group is not None and not group.holds(pid):
+                raise SpawnFailed("The new box is not in its control groups.")
         except BaseException as error:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(pidfd, signal.SIGKILL)
@@ -294,15 +302,22 @@ class Spawner:
             self._boxes[uid] = box
         return box
 
-    def _join(self, group: Group, pid: int) -> None:
-        """Move a new box into its group, and expect of its container what most ask for."""
-        group.add(pid)
+    def _doors(self, group: Group) -> list[int]:
+        """What a forked box enters its groups by itself with, as far as it can."""
+        return group.doors()
+
+    def _join(self, group: Group, pid: int | None) -> None:
+        """Move a new box into its group if it is given, and set the limits that most ask for."""
+        if pid is not None:
+            group.add(pid)  # can wait 10 ms for the machine; the box boots meanwhile
         group.limit(memory_bytes=_USUAL_MEMORY_BYTES + self._beside_tier, cpu_count=None)
 
-    async def _ask(self, uid: int, theirs: list[int], handles: Handles | None) -> tuple[int, int]:
+    async def _ask(
+        self, uid: int, theirs: list[int], doors: list[int], handles: Handles | None
+    ) -> tuple[int, int]:
         """Have the zygote fork; return the machine's number of the new process and its pidfd."""
         # Shielded: an answer that nobody waited for would be taken for the next request's.
-        exchange = asyncio.ensure_future(self._exchange(uid, theirs, handles))
+        exchange = asyncio.ensure_future(self._exchange(uid, theirs, doors, handles))
         try:
             pidfd = await asyncio.shield(exchange)
         except asyncio.CancelledError:
@@ -310,10 +325,17 @@ class Spawner:
             raise
         return _pid_of(pidfd), pidfd
 
-    async def _exchange(self, uid: int, theirs: list[int], handles: Handles | None) -> int:
-        request = {"uid": uid, "disk_bytes": self._disk_bytes, "inodes": INODES_MAX}
+    async def _exchange(
+        self, uid: int, theirs: list[int], doors: list[int], handles: Handles | None
+    ) -> int:
+        request = {
+            "uid": uid,
+            "disk_bytes": self._disk_bytes,
+            "inodes": INODES_MAX,
+            "doors": len(doors),
+        }
         # Duplicates, so that a caller who gives up may close its own at once.
-        fds = _duplicates(theirs + (handles.namespaces if handles is not None else []))
+        fds = _duplicates(theirs + doors + (handles.namespaces if handles is not None else []))
         async with self._turn:
             try:
                 socket.send_fds(self._control, [json.dumps(request).encode()], fds)

@@ -239,7 +239,7 @@ def serve_requests(
         # No reaping between fork and pidfd_open: the number must still be this child's.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
         try:
-            if mapper is not None and len(fds) == _KERNEL_FDS:
+            if mapper is not None and len(fds) == _KERNEL_FDS + request["doors"]:
                 fds.append(mapper.namespace(request["uid"]))
             pid = linux.fork()
         except OSError as error:
@@ -282,6 +282,8 @@ class _Wall:
             more_fds = arrange_descriptors(fds)
             host = self._kernel.host
             try:
+                for _ in range(request["doors"]):
+                    _enter(more_fds.pop(0))
                 if len(more_fds) == len(_BOX_NAMESPACES):
                     self._rejoin(more_fds)
                 else:
@@ -381,6 +383,12 @@ def arrange_descriptors(fds: list[int]) -> list[int]:
     first_free = 6 + len(rest)
     os.closerange(first_free, 65536)
     return list(range(6, first_free))
+
+
+def _enter(door: int) -> None:
+    """Move this process into the control group that `door` leads to."""
+    os.write(door, b"0")
+    os.close(door)
 
 
 def _descriptors(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
