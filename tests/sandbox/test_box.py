@@ -157,6 +157,26 @@ async def test_a_box_is_in_groups_of_its_own_and_sees_them_as_the_root(
     assert box.id not in logs(shown)
 
 
+def private_bytes(box: Box) -> int:
+    lines = Path(f"/proc/{box.pid}/smaps_rollup").read_text().splitlines()
+    return sum(int(line.split()[1]) << 10 for line in lines if line.startswith("Private_"))
+
+
+async def test_a_box_that_waits_has_little_memory_of_its_own(spawner: Spawner) -> None:
+    # Several: what only one process has looked at counts as its own.
+    boxes = [await spawner.spawn() for _ in range(3)]
+    sizes: list[int] = []
+    async with asyncio.timeout(20):
+        while sizes != (sizes := [private_bytes(box) for box in boxes]):  # noqa: ASYNC110
+            await asyncio.sleep(0.1)  # they settle, in processes of their own
+    for one in boxes:
+        one.kill()
+        await one.wait_dead()
+        one.release()
+
+    assert max(sizes) < 6 << 20
+
+
 async def test_programs_may_open_their_output_by_name(box: Box) -> None:
     shown = await run(box, "import os\nos.system('echo out > /dev/stdout; echo err > /dev/stderr')")
 

@@ -20,8 +20,9 @@ _SPARE_FD = 200  # above all that is open while libraries are loaded
 _TIMES = 20  # Python specialises code that has run eight times, and some of it later
 _CELLS = (
     "import sys, json as words; print(words.__name__, sys.byteorder)",
-    # What is loaded is what most first cells import.
-    "for name in {'numpy', 'pandas', 'matplotlib.pyplot'} & {*sys.modules}: __import__(name)",
+    # What is loaded is what most first cells import. Looked up by name: to go through all modules
+    # would write to the page of each.
+    "for name in 'numpy', 'pandas', 'matplotlib.pyplot': name in sys.modules and __import__(name)",
     "value = [1, 2]\nvalue",
     "for number in range(3):\n    print(number, end=' ')\nprint(f'{number}')",
 )
