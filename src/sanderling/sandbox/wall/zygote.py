@@ -181,6 +181,9 @@ def _warm_up(
     plan: Plan, covered: dict[str, str], kernel_host: socket.socket
 ) -> tuple[dict[str, Any], kernel_main.Kernel]:
     """Load and rehearse; return what there is to say of this process, and its kernel."""
+    version = landlock.abi()
+    if version == 0:
+        raise OSError("Landlock is missing: this kernel was built or started without it")
     linux.mount("proc", "/proc", "proc", linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC)
     os.environ.clear()
     os.environ.update(preload.environ(plan.path, mounts.HOME))
@@ -200,9 +203,6 @@ def _warm_up(
     atexit._clear()  # noqa: SLF001 - what libraries would do at exit is not for every box to do
     preload.freeze()
     heap.share()
-    version = landlock.abi()
-    if version == 0:
-        raise OSError("Landlock is missing: this kernel was built or started without it")
     facts = {
         "op": "warm",
         "preload_ms": round(preload_ms, 1),
