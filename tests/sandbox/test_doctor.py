@@ -186,6 +186,16 @@ def test_a_machine_without_groups_is_weaker_and_not_unfit(monkeypatch: pytest.Mo
     assert "Delegate=yes" in (finding.remedy or "")
 
 
+def test_a_machine_without_some_groups_is_told_which(monkeypatch: pytest.MonkeyPatch):
+    kept = dict.fromkeys(("pids", "cpu", "freezer"), Path("/nowhere"))
+    monkeypatch.setattr(doctor.cgroup, "find", lambda _: doctor.cgroup.Cgroups("v2", kept))
+    finding = doctor._control_groups()
+
+    assert finding.ok is None
+    assert finding.detail.startswith("v2, without memory:")
+    assert finding.remedy
+
+
 def test_the_probe_says_what_was_refused_in_a_process_of_its_own():
     output = subprocess.run(
         [sys.executable, "-P", "-m", "sanderling.sandbox.doctor"],

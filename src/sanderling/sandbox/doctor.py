@@ -274,13 +274,20 @@ def _mount_proc_in_child() -> str | None:
 
 def _control_groups() -> Finding:
     groups = cgroup.find(cgroup.host_folder())
-    try:
-        if groups.kind != "none":
-            return Finding("control groups", True, groups.kind)
-    finally:
-        groups.close()
+    groups.close()
+    name = "control groups"
+    if not groups.missing:
+        return Finding(name, True, groups.kind)
+    if groups.kind != "none":
+        return Finding(
+            name,
+            None,
+            f"{groups.kind}, without {', '.join(groups.missing)}: that holds less well",
+            "See what the machine turned off: grep -o 'cgroup_[^ ]*' /proc/cmdline (a Raspberry Pi "
+            "wants cgroup_enable=memory there); in a service add -p Delegate=yes.",
+        )
     return Finding(
-        "control groups",
+        name,
         None,
         "none to use: memory and processors are limited for each process, not for a whole box",
         "Start it as a service with groups of its own: "
