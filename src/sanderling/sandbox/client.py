@@ -16,6 +16,7 @@ from typing import Any
 from sanderling.errors import HostUnavailable, InvalidRequest, ProtocolBroken
 from sanderling.sandbox import wire
 from sanderling.sandbox.base import BoxLimits, ChangedFile, Ended, Happening, HostStatus
+from sanderling.sandbox.connection import Connection
 from sanderling.sandbox.wire import Message
 
 # Answers that take no user code to give. A box takes milliseconds; a zygote that died, seconds.
@@ -91,9 +92,9 @@ class HostClient:
 
     async def write_file(self, container_id: str, path: str, data: AsyncIterable[bytes]) -> int:
         call = {"op": "write_file", "container_id": container_id, "path": path}
-        async with self._connection(call) as (reader, writer):
+        async with self._connection(call) as connection:
             # The answer may come before the end: when the box is full, or the path is no good.
-            answer = asyncio.ensure_future(wire.receive(reader))
+            answer = asyncio.ensure_future(wire.receive(connection))
             try:
                 async for chunk in data:
                     if answer.done():
@@ -101,10 +102,10 @@ class HostClient:
                     for start in range(0, len(chunk), wire.BODY_BYTES_MAX):
                         piece = chunk[start : start + wire.BODY_BYTES_MAX]
                         async with _in_time(_PIECE_DEADLINE_S):
-                            await wire.send(writer, {}, piece)
+                            await wire.send(connection, {}, piece)
                 async with _in_time(_PIECE_DEADLINE_S):
                     if not answer.done():
-                        await wire.send(writer, {"end": True})
+                        await wire.send(connection, {"end": True})
                     return _checked(await answer).integer("bytes")
             finally:
                 answer.cancel()
@@ -112,10 +113,10 @@ class HostClient:
 
     async def read_file(self, container_id: str, path: str) -> AsyncGenerator[bytes, None]:
         call = {"op": "read_file", "container_id": container_id, "path": path}
-        async with self._connection(call) as (reader, _):
+        async with self._connection(call) as connection:
             while True:
                 async with _in_time(_PIECE_DEADLINE_S):
-                    message = _checked(await wire.receive(reader))
+                    message = _checked(await wire.receive(connection))
                 if message.header.get("end"):
                     return
                 yield message.body
@@ -149,21 +150,23 @@ class HostClient:
         body_bytes_max: int = wire.BODY_BYTES_MAX,
     ) -> Message:
         """Make a call that has one answer."""
-        async with _in_time(deadline_s), self._connection(call) as (reader, _):
-            return _checked(await wire.receive(reader, body_bytes_max=body_bytes_max))
+        async with _in_time(deadline_s), self._connection(call) as connection:
+            return _checked(await wire.receive(connection, body_bytes_max=body_bytes_max))
 
     async def _follow(
         self, call: dict[str, Any], body: bytes = b"", deadline_s: float | None = None
     ) -> AsyncGenerator[tuple[int, Happening], None]:
         """Make a call that is answered by happenings, up to an Ended within the deadline."""
         began_s = asyncio.get_running_loop().time()
-        async with self._connection(call, body) as (reader, _):
+        async with self._connection(call, body) as connection:
             while True:
                 left_s = None
                 if deadline_s is not None:
                     left_s = began_s + deadline_s - asyncio.get_running_loop().time()
                 async with _in_time(left_s):
-                    message = await wire.receive(reader, body_bytes_max=wire.HAPPENING_BYTES_MAX)
+                    message = await wire.receive(
+                        connection, body_bytes_max=wire.HAPPENING_BYTES_MAX
+                    )
                 sequence, happening = wire.happening_of(_checked(message))
                 yield sequence, happening
                 if isinstance(happening, Ended):
@@ -172,26 +175,26 @@ class HostClient:
     @contextlib.asynccontextmanager
     async def _connection(
         self, call: dict[str, Any], body: bytes = b""
-    ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    ) -> AsyncIterator[Connection]:
         """Connect and send `call`; close in the end. Raises HostUnavailable."""
-        reader, writer = await self._connect()
+        connection = await self._connect()
         try:
             async with _in_time(ANSWER_DEADLINE_S):
-                await wire.send(writer, {"version": wire.VERSION, **call}, body)
-            yield reader, writer
+                await wire.send(connection, {"version": wire.VERSION, **call}, body)
+            yield connection
         except ConnectionError as error:
             raise HostUnavailable("The sandbox host went away during a call.") from error
         finally:
-            writer.close()
+            connection.close()
 
-    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    async def _connect(self) -> Connection:
         if self._replace is not None:
             try:
-                return await asyncio.open_unix_connection(self.socket_path)
+                return Connection.connect(self.socket_path)
             except OSError:
                 await self._replace()
         try:
-            return await asyncio.open_unix_connection(self.socket_path)
+            return Connection.connect(self.socket_path)
         except OSError as error:
             raise HostUnavailable(
                 f"No sandbox host answers at {self.socket_path}: {error.strerror}."

@@ -15,7 +15,7 @@ import math
 import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, assert_never, cast, get_args
+from typing import Any, Protocol, assert_never, cast, get_args
 
 from sanderling.errors import (
     MachineFull,
@@ -42,6 +42,20 @@ HAPPENING_BYTES_MAX = 32 << 20
 
 _LENGTHS = struct.Struct(">II")
 _STATUSES = frozenset(get_args(ExecutionStatus))
+
+
+class Reader(Protocol):
+    """Where messages are read from: asyncio's, or our own bare `connection.Connection`."""
+
+    async def readexactly(self, count: int, /) -> bytes: ...
+
+
+class Writer(Protocol):
+    """Where messages are written to; likewise."""
+
+    def write(self, data: bytes, /) -> None: ...
+
+    async def drain(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,16 +125,14 @@ def frames(header: dict[str, Any], body: bytes = b"") -> Iterator[bytes]:
         yield _LENGTHS.pack(len(encoded), len(piece)) + encoded + piece
 
 
-async def send(writer: asyncio.StreamWriter, header: dict[str, Any], body: bytes = b"") -> None:
+async def send(writer: Writer, header: dict[str, Any], body: bytes = b"") -> None:
     """Write one message; wait while the other end is slow. Raises ConnectionError."""
     for frame in frames(header, body):
         writer.write(frame)
         await writer.drain()
 
 
-async def receive(
-    reader: asyncio.StreamReader, *, body_bytes_max: int = BODY_BYTES_MAX
-) -> Message | None:
+async def receive(reader: Reader, *, body_bytes_max: int = BODY_BYTES_MAX) -> Message | None:
     """
     Read one message; None when the other end closed between two messages.
 
@@ -137,7 +149,7 @@ async def receive(
     return None
 
 
-async def _receive_frame(reader: asyncio.StreamReader, body_bytes_max: int) -> Message | None:
+async def _receive_frame(reader: Reader, body_bytes_max: int) -> Message | None:
     try:
         lengths = await reader.readexactly(_LENGTHS.size)
     except (asyncio.IncompleteReadError, ConnectionError) as error:
