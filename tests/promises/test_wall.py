@@ -135,9 +135,10 @@ async def test_boxes_do_not_see_each_other(spawner: Spawner, box: Box) -> None:
 @SAME_LOOP
 async def test_boxes_do_not_share_random_numbers(spawner: Spawner) -> None:
     code = (
-        "import random, uuid, numpy\n"
-        "print(random.random(), numpy.random.rand(), uuid.uuid4(),"
-        " numpy.random.default_rng().random())"
+        "import random, secrets, ssl, tempfile, uuid, numpy\n"
+        "print(random.random(), numpy.random.rand(), numpy.random.default_rng().random(),"
+        # OpenSSL knows a fork by its process number, and every kernel is number 1.
+        " uuid.uuid4(), secrets.token_hex(), ssl.RAND_bytes(16).hex(), tempfile.mktemp())"
     )
     answers = []
     for _ in range(2):
