@@ -188,7 +188,7 @@ class Settings:
     boxes_per_organization_max: int = _setting(
         500,
         "Most boxes one organization has alive at once; beyond it gets 429.",
-        "Half of all, so that there is always room for others.",
+        "Half of boxes_max, so that there is room for others; whoever changes one changes both.",
         kind="int",
         least=1,
     )

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from collections.abc import AsyncIterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from sanderling.api import middleware
 from sanderling.models.scripted import ScriptedModel
+from sanderling.store.keys import new_key
 from tests.api.making import Api, memory_api
 
 
@@ -65,3 +69,60 @@ async def test_requests_beyond_what_the_server_takes_are_told_when_to_come_back(
     assert (status, error["code"]) == (429, "rate_limit_exceeded")
     assert int(reply.headers["retry-after"]) >= 1
     assert (await api.http.get("/v1/files")).status_code == 200
+
+
+async def test_an_organization_with_many_requests_leaves_places_for_others(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+):
+    keys = {}
+    for name in ("many", "other"):
+        plain, record = new_key(name, f"org_{name}", now=0.0)
+        await api.services.store.keys.insert(record)
+        keys[name] = {"authorization": f"Bearer {plain}"}
+    monkeypatch.setattr(middleware, "REQUESTS_MAX", 6)
+    gate = Gate()
+
+    def ask(name: str) -> asyncio.Task[httpx.Response]:
+        return asyncio.create_task(
+            api.http.post("/v1/containers", headers=keys[name], content=gate.body())
+        )
+
+    at_work = [ask("many") for _ in range(3)]
+    await gate.asked(3)
+    refused = await api.http.get("/v1/files", headers=keys["many"])
+    other = ask("other")
+    await gate.asked(4)
+    gate.open()
+    answers = await asyncio.gather(*at_work, other)
+
+    assert refused.status_code == 429
+    assert refused.json()["error"]["code"] == "rate_limit_exceeded"
+    assert "this organization" in refused.json()["error"]["message"]
+    assert int(refused.headers["retry-after"]) >= 1
+    assert [reply.status_code for reply in answers] == [200] * 4
+    assert (await api.http.get("/v1/files", headers=keys["many"])).status_code == 200
+
+
+class Gate:
+    """Holds requests back in the middle of their bodies."""
+
+    def __init__(self) -> None:
+        self._asked = asyncio.Semaphore(0)
+        self._count = 0
+        self._is_open = asyncio.Event()
+
+    async def body(self) -> AsyncIterator[bytes]:
+        yield b'{"name": '
+        self._asked.release()
+        await self._is_open.wait()
+        yield b'"x"}'
+
+    async def asked(self, count: int) -> None:
+        """Wait until so many requests were held back."""
+        async with asyncio.timeout(10):
+            while self._count < count:
+                await self._asked.acquire()
+                self._count += 1
+
+    def open(self) -> None:
+        self._is_open.set()

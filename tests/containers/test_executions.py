@@ -326,6 +326,27 @@ async def test_after_a_restart_of_server_and_host_files_are_back_and_variables_g
     await restarted.close()
 
 
+async def test_uploaded_file_that_code_changes_while_it_is_new_is_kept_as_code_left_it(
+    containers: Containers, store: Store, sandbox: MemorySandbox
+) -> None:
+    container = await containers.create(ORG, name="x")
+    await execute(containers, container, "import asyncio; go = asyncio.Event()")
+    happenings = containers.execute(
+        container, "print(1); await go.wait(); save('a.txt', 'new')", execution_id="e", timeout_s=9
+    )
+    await until_output(happenings)
+    for name, data in (("a.txt", b"old"), ("b.txt", b"two")):
+        blob_id = await make_blob(store, data)
+        await containers.add_blob(ORG, container.id, filename=name, blob_id=blob_id, bytes=3)
+    sandbox.variables(container.id)["go"].set()
+
+    *_, ended = [happening async for happening in happenings]
+
+    assert isinstance(ended, Execution)
+    assert [artifact.filename for artifact in ended.artifacts] == ["a.txt"]
+    assert await content(containers, container, "/mnt/data/a.txt") == b"new"
+
+
 async def test_after_a_restart_of_the_server_alone_variables_are_still_there(
     containers: Containers, store: Store, sandbox: MemorySandbox, clock: FakeClock
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 from pathlib import Path
@@ -13,7 +14,7 @@ from sanderling.containers.registry import Containers
 from sanderling.records import LogsOutput
 from sanderling.store import blobs
 from sanderling.store.store import Store
-from tests.containers.makers import ORG, content, execute, names
+from tests.containers.makers import ORG, content, execute, names, until
 from tests.doubles.fake_clock import FakeClock
 from tests.doubles.memory_sandbox import MemorySandbox
 
@@ -128,10 +129,7 @@ async def test_files_a_killed_server_did_not_collect_are_kept_by_the_next(
 ) -> None:
     container = await containers.create(ORG, name="x")
     await execute(containers, container, "save('known.txt', 'k')")
-    async for _ in sandbox.execute(
-        container.id, "exec_dead", "save('late.txt', 'late'); save('known.txt', 'kk')", timeout_s=9
-    ):
-        pass
+    await sandboxed(sandbox, container.id, "save('late.txt', 'late'); save('known.txt', 'kk')")
     restarted = Containers(store, sandbox, clock)
 
     after = await execute(restarted, container, "1")
@@ -139,3 +137,48 @@ async def test_files_a_killed_server_did_not_collect_are_kept_by_the_next(
     assert sorted(artifact.filename for artifact in after.artifacts) == ["known.txt", "late.txt"]
     assert await content(restarted, container, "/mnt/data/known.txt") == b"kk"
     await restarted.close()
+
+
+async def test_file_a_killed_server_missed_is_kept_by_the_next_though_its_size_is_the_same(
+    containers: Containers, store: Store, sandbox: MemorySandbox, clock: FakeClock
+) -> None:
+    container = await containers.create(ORG, name="x")
+    await execute(containers, container, "save('a.txt', 'old'); save('b.txt', 'same')")
+    await sandboxed(sandbox, container.id, "save('a.txt', 'new')")
+    restarted = Containers(store, sandbox, clock)
+
+    after = await execute(restarted, container, "1")
+
+    assert [artifact.filename for artifact in after.artifacts] == ["a.txt"]
+    assert await content(restarted, container, "/mnt/data/a.txt") == b"new"
+    assert (await execute(restarted, container, "1")).artifacts == ()
+    await restarted.close()
+
+
+async def test_file_that_a_killed_servers_cell_makes_when_the_next_is_there_is_kept(
+    containers: Containers, store: Store, sandbox: MemorySandbox, clock: FakeClock
+) -> None:
+    container = await containers.create(ORG, name="x")
+    await execute(containers, container, "import asyncio; go = asyncio.Event()")
+    dead = asyncio.create_task(
+        sandboxed(sandbox, container.id, "await go.wait(); save('late.txt', 'late')")
+    )
+    restarted = Containers(store, sandbox, clock)
+    next_one = asyncio.create_task(execute(restarted, container, "1"))
+
+    async def is_in_line() -> bool:
+        return [call[0] for call in sandbox.calls].count("execute") == 3
+
+    await until(is_in_line)
+    sandbox.variables(container.id)["go"].set()
+    after = await next_one
+
+    assert [artifact.filename for artifact in after.artifacts] == ["late.txt"]
+    await dead
+    await restarted.close()
+
+
+async def sandboxed(sandbox: MemorySandbox, container_id: str, code: str) -> None:
+    """Run code whose outcome no server records."""
+    async for _ in sandbox.execute(container_id, "exec_dead", code, timeout_s=9):
+        pass

@@ -66,6 +66,7 @@ class _Box:
         self.folder = folder
         self.limits = limits
         self.variables: dict[str, Any] = {}
+        self.before: dict[str, tuple[int, int]] = {}  # the files that no cell made or changed
         self.turn = asyncio.Lock()
         self.journal: dict[str, list[Happening]] = {}
         self.changed: dict[str, asyncio.Event] = {}
@@ -166,6 +167,7 @@ class MemorySandbox:
             raise TooLarge("No space left in the box.")
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(content)
+        self._box(container_id).before[path] = self._box(container_id).files()[path]
         return len(content)
 
     async def read_file(self, container_id: str, path: str) -> AsyncIterator[bytes]:
@@ -183,6 +185,7 @@ class MemorySandbox:
         if not place.is_file():
             return False
         place.unlink()
+        self._box(container_id).before.pop(path, None)
         return True
 
     async def containers(self) -> list[str]:
@@ -220,6 +223,10 @@ class MemorySandbox:
         """Return the paths of the files in a container's box."""
         return list(self._box(container_id).files())
 
+    def variables(self, container_id: str) -> dict[str, Any]:
+        """Return the variables of a container's kernel."""
+        return self._box(container_id).variables
+
     def content(self, container_id: str, path: str) -> bytes:
         """Return the bytes of a file in a container's box."""
         return self._box(container_id).place(path).read_bytes()
@@ -251,11 +258,10 @@ class MemorySandbox:
             box.journal[execution_id].append(happening)
             box.changed[execution_id].set()
 
-        before: dict[str, tuple[int, int]] = {}
         status, notice, is_fresh = "ok", None, False
         try:
             async with box.turn:
-                before = box.files()
+                box.before = box.files()
                 async with asyncio.timeout(timeout_s):
                     await self._cell(box, code, tell)
         except TimeoutError:
@@ -274,9 +280,9 @@ class MemorySandbox:
         changed = tuple(
             ChangedFile(path, size)
             for path, (mtime, size) in after.items()
-            if before.get(path) != (mtime, size)
+            if box.before.get(path) != (mtime, size)
         )
-        removed = tuple(path for path in before if path not in after)
+        removed = tuple(path for path in box.before if path not in after)
         tell(Ended(status, 1.0, changed, removed, notice, is_fresh))  # type: ignore[arg-type]
 
     async def _cell(self, box: _Box, code: str, tell: Callable[[Happening], None]) -> None:

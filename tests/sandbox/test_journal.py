@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
-from sanderling.errors import Conflict
+from sanderling.errors import Conflict, MachineFull
 from sanderling.sandbox.base import Ended, Happening, Logs, Result
-from sanderling.sandbox.journal import Journal, Journals
+from sanderling.sandbox.journal import Journal, Journals, Shelf
 
 ENDED = Ended("ok", 1.0, (), (), None, is_fresh=False)
 
@@ -114,3 +114,47 @@ def test_a_running_execution_is_never_dropped():
         finished(journals, f"exec_{number}")
 
     assert journals.get("running") is running
+
+
+def test_journals_of_all_containers_share_a_shelf_and_the_oldest_that_is_over_goes_first():
+    shelf = Shelf(bytes_max=10_000)
+    idle, running, busy = (Journals(shelf) for _ in range(3))
+    finished(idle, "idle", "x" * 6_000)
+    going_on = running.open("going on")
+    going_on.append(Result("x" * 50_000))
+    finished(busy, "busy", "x" * 6_000)
+
+    with pytest.raises(Conflict):
+        idle.get("idle")
+    assert running.get("going on") is going_on
+    assert busy.get("busy") is not None
+
+    going_on.append(ENDED)  # larger than the shelf: alone on it, until the next one
+    with pytest.raises(Conflict):
+        busy.get("busy")
+    assert running.get("going on") is going_on
+    finished(busy, "next")
+    with pytest.raises(Conflict):
+        running.get("going on")
+
+
+def test_a_container_that_is_closed_makes_its_room_on_the_shelf_free():
+    shelf = Shelf(bytes_max=10_000)
+    closed, other = Journals(shelf), Journals(shelf)
+    finished(other, "kept", "x" * 4_000)
+    finished(closed, "gone", "x" * 5_000)
+    closed.close()
+    finished(other, "more", "x" * 5_000)
+
+    assert other.get("kept") is not None
+    assert closed.get("gone") is None
+
+
+async def test_an_execution_that_was_not_run_takes_its_place_on_the_shelf_as_well():
+    shelf = Shelf(bytes_max=10_000)
+    journals, other = Journals(shelf), Journals(shelf)
+    journals.open("refused").fail(MachineFull("busy"))
+    finished(other, "huge", "x" * 20_000)
+
+    with pytest.raises(Conflict):
+        journals.get("refused")

@@ -25,12 +25,19 @@ _NEARBY = (".localhost", ".local", ".internal")
 
 async def organization(request: Request) -> str:
     """
-    Return the id of the organization that `request` acts for.
+    Return the id of the organization that `request` acts for, and count the request as its.
 
     Raises:
         Unauthorized: keys exist, and the request has none or another; or none exist, and it is a
         web page that asks.
+        RateLimited: the organization has too many requests at work.
     """
+    organization_id = await _organization(request)
+    request.state.admit(organization_id)  # `middleware.py` counts
+    return organization_id
+
+
+async def _organization(request: Request) -> str:
     store: Store = request.app.state.services.store
     token = _token(request)
     key, has_keys = await store.keys.admit(digest_of(token) if token else None)

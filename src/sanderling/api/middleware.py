@@ -1,12 +1,17 @@
 """
 What every reply carries and what no request may break: id, time taken, and an answer to any fault.
 
+Requests at work are bounded, and an organization may have as many as there are places still free:
+however many some have, another finds a place.
+
 Pure ASGI, because a wrapper that reads replies would buffer streams and hide disconnects.
 """
 
 from __future__ import annotations
 
 import time
+from collections import Counter
+from collections.abc import Callable
 
 import orjson
 from starlette.requests import ClientDisconnect
@@ -21,6 +26,7 @@ from sanderling.observe import logs
 API_VERSION = b"2020-10-01"
 # Requests at work at once, streams among them: each costs a connection and up to some hundred KiB.
 REQUESTS_MAX = 4096
+_RETRY_AFTER_S = 2.0
 
 
 class RequestFrame:
@@ -33,12 +39,13 @@ class RequestFrame:
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
         self._at_work = 0
+        self._shares: Counter[str] = Counter()  # of those at work, by organization
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request = _Request(scope, send)
+        request = _Request(scope, send, self._take_share)
         if self._at_work >= REQUESTS_MAX:
             await errors.reply(_TOO_MANY)(scope, receive, request.send)
             return
@@ -47,6 +54,24 @@ class RequestFrame:
             await self._serve(request, scope, receive)
         finally:
             self._at_work -= 1
+            self._give_share_back(request.organization_id)
+
+    def _take_share(self, organization_id: str) -> None:
+        """Raises RateLimited: it has as many as are free for everybody."""
+        share = self._shares[organization_id]
+        if share >= REQUESTS_MAX - self._at_work + 1:  # without the one that asks
+            raise RateLimited(
+                f"The server is answering {share} requests of this organization already, which is "
+                "its share. Try again when some of them are answered.",
+                retry_after_s=_RETRY_AFTER_S,
+            )
+        self._shares[organization_id] += 1
+
+    def _give_share_back(self, organization_id: str | None) -> None:
+        if organization_id is not None:
+            self._shares[organization_id] -= 1
+            if not self._shares[organization_id]:
+                del self._shares[organization_id]
 
     async def _serve(self, request: _Request, scope: Scope, receive: Receive) -> None:
         with logs.bound(request_id=request.id):
@@ -71,7 +96,7 @@ class RequestFrame:
 _TOO_MANY = RateLimited(
     f"The server is answering {REQUESTS_MAX} requests already, which is as many as it takes. Try "
     "again when some of them are answered.",
-    retry_after_s=2.0,
+    retry_after_s=_RETRY_AFTER_S,
 )
 
 
@@ -83,12 +108,19 @@ def _route(scope: Scope) -> str:
 class _Request:
     """One request on its way: what `send` has seen of its reply."""
 
-    def __init__(self, scope: Scope, send: Send) -> None:
+    def __init__(self, scope: Scope, send: Send, take_share: Callable[[str], None]) -> None:
         self.id = new_id("req")
         self.status: int | None = None
+        self.organization_id: str | None = None  # whose share it takes, when that is known
+        self._take_share = take_share
         self._send = send
         self._started = time.perf_counter()
-        scope.setdefault("state", {})["request_id"] = self.id
+        scope.setdefault("state", {}).update(request_id=self.id, admit=self.admit)
+
+    def admit(self, organization_id: str) -> None:
+        """It is a request of that organization. Raises RateLimited: one too many."""
+        self._take_share(organization_id)
+        self.organization_id = organization_id
 
     def elapsed_ms(self) -> float:
         return (time.perf_counter() - self._started) * 1000

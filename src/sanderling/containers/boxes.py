@@ -7,13 +7,15 @@ recorded file is in it) or not known to be, and then the next `ready` looks.
 
 Between a restart of the server and the first use of a container, a box may stand that this process
 has never seen; `ready` adopts it: files that are missing in it are written, the others are left
-alone, because the box may hold newer ones.
+alone, because the box may hold newer ones. Which it does hold is looked at after the first execution
+here: until then a cell of the server before may still be at work.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
@@ -39,11 +41,11 @@ class Live:
     is_whole: a box stands, as far as we know, and holds every recorded file. If it does not stand
         any more, whoever uses it is told so by the sandbox (NotFound) and makes this False.
     has_run: code ran in it since this process has known it.
+    is_adopted: the box stood before us, and what code left in it was not compared with the records.
     is_closed: the container is not running any more; set before its box is closed.
     is_over: it was not running any more when this began to know it.
     executions: how many are running or in line; while there are any the container cannot expire.
     line: where they wait, one behind the other.
-    written: path -> bytes of what we ourselves wrote into the box since the present one began.
     missed: paths that code made, changed or removed and that could not be recorded yet.
     notices: sentences that the next execution's output must begin with.
     """
@@ -51,11 +53,11 @@ class Live:
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     is_whole: bool = False
     has_run: bool = False
+    is_adopted: bool = False
     is_closed: bool = False
     is_over: bool = False
     executions: int = 0
     line: Line = field(default_factory=Line)
-    written: dict[str, int] = field(default_factory=dict)
     missed: set[str] = field(default_factory=set)
     notices: list[str] = field(default_factory=list)
 
@@ -122,7 +124,7 @@ class Boxes:
                 live.notices = [VARIABLES_GONE]
                 live.has_run = False
             await self._fill(container.id, live, is_new=is_new)
-            live.is_whole = True
+            live.is_whole, live.is_adopted = True, not is_new
 
     async def check_running(self, container_id: str) -> None:
         """
@@ -144,8 +146,6 @@ class Boxes:
     async def _fill(self, container_id: str, live: Live, *, is_new: bool) -> None:
         try:
             files = await self._store.container_files.all(container_id)
-            if not is_new:
-                await self._compare(container_id, live, files)
             for file in files:
                 if is_new or not await self.holds(container_id, file.path):
                     await self._mount(file, live)
@@ -156,12 +156,26 @@ class Boxes:
                     await self._sandbox.close(container_id)
             raise
 
-    async def _compare(self, container_id: str, live: Live, files: list[ContainerFile]) -> None:
-        """Note what code left in a box that stood before us and nobody was there to record."""
-        recorded = {file.path: file.bytes for file in files}
-        for file in await self._sandbox.list_files(container_id):
-            if recorded.get(file.path) != file.bytes:
-                live.missed.add(file.path)
+    async def compare(self, container_id: str, live: Live) -> None:
+        """
+        Note what code left in an adopted box and nobody was there to record. Reads every file, once
+        for each box that outlived its server. The caller holds the container's lock.
+
+        Raises:
+            SandboxError: there is nobody to ask; it is done again when the box is found again.
+        """
+        recorded = {file.path: file for file in await self._store.container_files.all(container_id)}
+        with contextlib.suppress(NotFound):  # the box has gone, and all that was in it
+            for file in await self._sandbox.list_files(container_id):
+                known = recorded.get(file.path)
+                if known is None or known.bytes != file.bytes or not await self._is_in_box(known):
+                    live.missed.add(file.path)
+        live.is_adopted = False
+
+    async def _is_in_box(self, file: ContainerFile) -> bool:
+        """Return whether the box has the recorded bytes of a file. Raises NotFound: or none."""
+        theirs = self._sandbox.read_file(file.container_id, file.path)
+        return await _digest(theirs) == await _digest(self._store.blobs.read(file.blob_id))
 
     async def _mount(self, file: ContainerFile, live: Live) -> None:
         try:
@@ -192,14 +206,11 @@ class Boxes:
         Raises:
             TooLarge, InvalidRequest: the box has no room, or something else stands at `path`.
         """
-        live = self.live(container_id)
         try:
-            written = await self._sandbox.write_file(container_id, path, chunks)
+            await self._sandbox.write_file(container_id, path, chunks)
         except NotFound:
-            live.is_whole = False
+            self.live(container_id).is_whole = False
             return False
-        if live.executions:
-            live.written[path] = written
         return True
 
     async def delete(self, container_id: str, path: str) -> None:
@@ -239,3 +250,11 @@ class Boxes:
         live = self._live.get(container_id)
         if live is not None and not live.executions:
             del self._live[container_id]
+
+
+async def _digest(chunks: AsyncIterator[bytes]) -> bytes:
+    digest = hashlib.sha256()
+    async with closing(chunks):
+        async for chunk in chunks:
+            digest.update(chunk)
+    return digest.digest()

@@ -138,7 +138,6 @@ class Cell:
             NotFound, Expired: the container was not running any more.
             RateLimited, SandboxError: no box could be made; nothing was run.
         """
-        live.written.clear()
         try:
             ended = await self._run_in_box(live)
         except (NotFound, Expired):
@@ -290,16 +289,14 @@ class Cell:
         async with live.lock:
             if live.is_closed:
                 return  # the container went while the cell ran, and its files with it
-            ours = {
-                changed.path: changed.bytes
-                for changed in ended.changed
-                if is_clean_path(changed.path) and live.written.get(changed.path) != changed.bytes
-            }
-            # What an earlier one could not record: its size is not known any more.
-            ours |= dict.fromkeys(sorted(live.missed - {*ours, *ended.removed}), 0)
-            # Until each is done with; a cell that makes thousands is told, and not asked for more.
-            live.missed = {*list(ours)[:FILES_PER_EXECUTION_MAX], *ended.removed}
+            ours = {file.path: file.bytes for file in ended.changed if is_clean_path(file.path)}
             try:
+                if live.is_adopted:
+                    await self._boxes.compare(self._container.id, live)
+                # What an earlier one could not record: its size is not known any more.
+                ours |= dict.fromkeys(sorted(live.missed - {*ours, *ended.removed}), 0)
+                # Until each is done with; a cell that makes thousands is told, and not asked again.
+                live.missed = {*list(ours)[:FILES_PER_EXECUTION_MAX], *ended.removed}
                 for path in ended.removed:  # first, as it makes room
                     await self._files.drop_path(self._container.id, path)
                     live.missed.discard(path)

@@ -298,6 +298,7 @@ class Containers:
         await self.get(organization_id, container_id)
         file = await self.get_file(organization_id, container_id, file_id)
         async with self._boxes.live(container_id).lock:
+            await self._boxes.check_running(container_id)
             await self._boxes.delete(container_id, file.path)
             await self._files.drop_path(container_id, file.path)
 

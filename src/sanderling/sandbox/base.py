@@ -68,7 +68,8 @@ class Ended:
     """
     The last event of every execution.
 
-    changed/removed compare /mnt/data before and after. `notice` is one plain sentence for the
+    changed/removed compare /mnt/data before and after; what was written or deleted from outside
+    meanwhile is not counted. `notice` is one plain sentence for the
     model and the user when a limit or a death ended the cell, else None. `is_fresh` says that the
     kernel was replaced, so variables are gone.
     """

@@ -4,7 +4,8 @@ What happened in each execution of a container, kept so that nobody has to be li
 A cell runs on while its listener is away. Everything it shows is written here once; every listener
 reads from here at its own pace, from the start or from where it left off, so a server that lost its
 connection asks again with the same execution id and misses nothing. Who stays away is noticed.
-Bounded: the last executions of a container are kept up to a number and a size, the oldest go first.
+Bounded: the last executions of a container are kept up to a number and a size, and those of all
+containers together up to a size (`Shelf`); the oldest go first, a running one never.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from sanderling.sandbox.base import Ended, Error, Happening, Image, Logs, Result
 
 EXECUTIONS_MAX = 64  # per container; a run asks again within seconds, not after 64 more cells
 BYTES_MAX = 32 << 20  # per container, finished executions together
-FORGOTTEN_MAX = 10_000  # ids of dropped executions, so that none of them is ever run twice
+FORGOTTEN_MAX = 1000  # per container: ids of dropped executions, so that none is run twice
+SHELF_BYTES_MAX = 512 << 20  # of all containers; more than a thousand that show a picture each
 # What one Logs costs beside its text; stops a million one-character prints from costing 100 MiB.
 _OVERHEAD_BYTES = 160
 _MERGED_CHARS_MAX = 32 << 10
@@ -27,11 +29,19 @@ _MERGED_CHARS_MAX = 32 << 10
 class Journal:
     """The happenings of one execution, in order. Ends with an Ended, or with why it never ran."""
 
-    def __init__(self, on_deserted: Callable[[], None] | None = None) -> None:
-        """on_deserted: called each time the last follower leaves before the end."""
+    def __init__(
+        self,
+        on_deserted: Callable[[], None] | None = None,
+        on_over: Callable[[], None] | None = None,
+    ) -> None:
+        """
+        on_deserted: called each time the last follower leaves before the end.
+        on_over: called at the end, once.
+        """
         self.bytes = 0
         self.followers = 0
         self._on_deserted = on_deserted
+        self._on_over = on_over
         self._happenings: list[Happening] = []
         self._taken = 0  # how many of them somebody has seen; those never change again
         self._failure: SanderlingError | None = None
@@ -53,15 +63,17 @@ class Journal:
         else:
             self.bytes += size_of(happening)
             self._happenings.append(happening)
-        self._wake()
+        self._tell()
 
     def fail(self, error: SanderlingError) -> None:
         """Say that it was not run, and why; everyone who follows gets the error."""
         assert not self.is_over
         self._failure = error
-        self._wake()
+        self._tell()
 
-    def _wake(self) -> None:
+    def _tell(self) -> None:
+        if self.is_over and self._on_over is not None:
+            self._on_over()
         waiting, self._waiting = self._waiting, set()
         for future in waiting:
             if not future.done():
@@ -114,10 +126,42 @@ class Journal:
         return Logs(last.stream, last.text + happening.text)
 
 
+class Shelf:
+    """The journals of all containers whose executions are over; past its size the oldest go."""
+
+    def __init__(self, bytes_max: int = SHELF_BYTES_MAX) -> None:
+        self._bytes_left = bytes_max
+        self._drops: dict[Journal, Callable[[], None]] = {}  # in the order they were put here
+
+    def put(self, journal: Journal, drop: Callable[[], None]) -> None:
+        """
+        Take a journal that will not grow any more; others may have to go for it.
+
+        drop: called when its time has come; it takes the journal away.
+        """
+        self._drops[journal] = drop
+        self._bytes_left -= journal.bytes
+        while self._bytes_left < 0 and len(self._drops) > 1:
+            next(iter(self._drops.values()))()
+
+    def take(self, journal: Journal) -> None:
+        """Make its room free, if it is here."""
+        if self._drops.pop(journal, None) is not None:
+            self._bytes_left += journal.bytes
+
+
 class Journals:
     """The journals of one container, by execution id."""
 
-    def __init__(self, *, executions_max: int = EXECUTIONS_MAX, bytes_max: int = BYTES_MAX) -> None:
+    def __init__(
+        self,
+        shelf: Shelf | None = None,
+        *,
+        executions_max: int = EXECUTIONS_MAX,
+        bytes_max: int = BYTES_MAX,
+    ) -> None:
+        """shelf: for those that are over, shared by all containers; None: of its own."""
+        self._shelf = shelf or Shelf()
         self._executions_max = executions_max
         self._bytes_max = bytes_max
         self._kept: dict[str, Journal] = {}
@@ -138,9 +182,24 @@ class Journals:
         """Begin the journal of a new execution; drop old ones where there are too many."""
         assert execution_id not in self._kept
         assert execution_id not in self._forgotten
-        journal = self._kept[execution_id] = Journal(on_deserted)
+        journal = self._kept[execution_id] = Journal(on_deserted, lambda: self._put(execution_id))
         self._drop_oldest()
         return journal
+
+    def close(self) -> None:
+        """Keep none any more; for the end."""
+        for journal in self._kept.values():
+            self._shelf.take(journal)
+        self._kept.clear()
+
+    def _put(self, execution_id: str) -> None:
+        self._shelf.put(self._kept[execution_id], lambda: self._drop(execution_id))
+
+    def _drop(self, execution_id: str) -> None:
+        self._shelf.take(self._kept.pop(execution_id))
+        self._forgotten[execution_id] = None
+        while len(self._forgotten) > FORGOTTEN_MAX:
+            del self._forgotten[next(iter(self._forgotten))]
 
     def _drop_oldest(self) -> None:
         total = sum(journal.bytes for journal in self._kept.values())
@@ -151,11 +210,8 @@ class Journals:
         for execution_id, journal in finished:
             if len(self._kept) <= self._executions_max and total <= self._bytes_max:
                 break
-            del self._kept[execution_id]
-            self._forgotten[execution_id] = None
+            self._drop(execution_id)
             total -= journal.bytes
-        while len(self._forgotten) > FORGOTTEN_MAX:
-            del self._forgotten[next(iter(self._forgotten))]
 
 
 def size_of(happening: Happening) -> int:

@@ -26,7 +26,7 @@ from sanderling.sandbox.base import BoxLimits, Ended, Error, Happening, Image
 from sanderling.sandbox.box import Box, CellEnded
 from sanderling.sandbox.box_files import DATA, PATH_BYTES_MAX, Difference
 from sanderling.sandbox.data_folder import DataFolder
-from sanderling.sandbox.journal import Journal, Journals
+from sanderling.sandbox.journal import Journal, Journals, Shelf
 from sanderling.sandbox.stopper import GRACE_S, Reason, Stopper
 from sanderling.sandbox.turns import Turns
 from sanderling.sandbox.verdict import LOST, RESTARTED, what_ended_it, what_was_full
@@ -73,6 +73,7 @@ class Keeper:
         respawn: Callable[[Box], Awaitable[Box]],
         on_lost: Callable[[], None],
         turns: Turns | None = None,
+        shelf: Shelf | None = None,
         tenant: str = "",
         grace_s: float = GRACE_S,
         deserted_s: float = DESERTED_S,
@@ -82,6 +83,7 @@ class Keeper:
         respawn: a new kernel in a dead box's place; raises SandboxError, the box used up.
         on_lost: called when the box is given up; the keeper still wants to be closed.
         turns: the places for cells that run at once, shared by all keepers; None: no end of them.
+        shelf: for the journals of executions that are over, shared by all keepers.
         tenant: whose turn of those it takes.
         grace_s: how long a cell may take to end after the first SIGINT.
         deserted_s: how long an execution may go on that nobody follows any more.
@@ -97,7 +99,7 @@ class Keeper:
         self._entering: asyncio.Future[None] | None = None  # while a cell waits for its turn
         self._grace_s = grace_s
         self._deserted_s = deserted_s
-        self._journals = Journals()
+        self._journals = Journals(shelf)
         self._queue: list[_Execution] = []
         self._arrived = asyncio.Event()
         self._running: _Execution | None = None
@@ -197,6 +199,7 @@ class Keeper:
             box.kill()
             await box.wait_dead()
             box.release()
+        self._journals.close()
         self.files.close()
 
     # ---- one execution after another -----------------------------------------------------------

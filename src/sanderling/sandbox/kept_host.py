@@ -13,6 +13,7 @@ import contextlib
 import os
 from collections.abc import Awaitable, Callable
 
+from sanderling.errors import HostUnavailable, SetupError
 from sanderling.observe import logs
 from sanderling.sandbox.client import HostClient
 from sanderling.sandbox.launch import HostProcess
@@ -52,13 +53,16 @@ class KeptHost:
         Bring a host; whoever comes while that goes on waits for the same one.
 
         Raises:
-            SandboxError, SetupError: there is none to be had; the next call tries again.
+            SandboxError: there is none to be had; the next call tries again.
         """
         async with self._turn:
             if self._is_stopping:
                 return
             _reap(self._process.pid)
-            _, process = await self._launching()
+            try:
+                _, process = await self._launching()
+            except SetupError as error:  # callers are ready for a host that is not there
+                raise HostUnavailable(error.message) from error
             if process.is_new:
                 logs.warning("host.died", pid=self._process.pid, replaced_by=process.pid)
             self._process = process

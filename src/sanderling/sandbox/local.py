@@ -23,14 +23,13 @@ from sanderling.errors import (
     MachineUnfit,
     NotFound,
     RateLimited,
-    SanderlingError,
 )
 from sanderling.observe import logs
 from sanderling.sandbox import levels, machine
 from sanderling.sandbox.base import BoxLimits, ChangedFile, Happening, HostStatus
 from sanderling.sandbox.box import Box
 from sanderling.sandbox.egress.host import Egress
-from sanderling.sandbox.journal import Journal
+from sanderling.sandbox.journal import SHELF_BYTES_MAX, Journal, Shelf
 from sanderling.sandbox.keeper import Keeper
 from sanderling.sandbox.pool import BoxMaker, Pool
 from sanderling.sandbox.turns import Turns
@@ -99,6 +98,8 @@ class LocalSandbox:
             waiting_max=options.boxes_max,
             wait_s_max=_BIRTH_WAIT_S,
         )
+        # At most a sixteenth of the machine, which is there for boxes.
+        self._shelf = Shelf(min(SHELF_BYTES_MAX, self.memory_bytes_max // 16))
         self._cell_turns = Turns(options.executions_max, work="executions", first_is_free=True)
         self._funerals: set[asyncio.Task[None]] = set()
         self._is_ending = False
@@ -296,7 +297,7 @@ class LocalSandbox:
         try:
             limits = self._let_out(container_id, box, limits, tenant)
             await box.configure(limits)
-        except SanderlingError:
+        except BaseException:
             self._shut_in(container_id)
             box.kill()
             await box.wait_dead()
@@ -309,6 +310,7 @@ class LocalSandbox:
             respawn=self._pool.respawn,
             on_lost=lambda: self._lose(container_id, keeper),
             turns=self._cell_turns,
+            shelf=self._shelf,
             tenant=tenant,
         )
         self._keepers[container_id] = keeper
