@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from sanderling.environments import builder, locate
@@ -14,6 +15,10 @@ from sanderling.environments.environment import Environment
 from tests.plain_user import PlainServer, PlainUser, SubuidUser, server_for
 from tests.plain_user import plain_user as make_plain_user
 from tests.plain_user import subuid_user as make_subuid_user
+
+# No example is timed: on a busy machine any of them may take a second.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")

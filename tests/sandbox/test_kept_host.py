@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from sanderling.errors import HostUnavailable
+from sanderling.errors import HostUnavailable, SetupError
 from sanderling.sandbox.client import HostClient
 from sanderling.sandbox.kept_host import KeptHost
 from sanderling.sandbox.launch import HostProcess
@@ -49,3 +49,16 @@ async def test_a_host_that_was_stopped_stays_away(launcher: Launcher):
     with pytest.raises(HostUnavailable):
         await kept.client.status()
     assert not is_running(kept.pid)
+
+
+async def test_a_host_that_cannot_be_started_is_a_host_that_is_not_there(launcher: Launcher):
+    first = await launcher()
+
+    async def launching() -> tuple[HostClient, HostProcess]:
+        raise SetupError("The guest environment is gone.")
+
+    kept = KeptHost(first, launching)
+    await die(first.pid)
+
+    with pytest.raises(HostUnavailable, match="guest environment is gone"):
+        await kept.client.status()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 from collections.abc import AsyncIterator
@@ -12,7 +13,8 @@ import pytest
 
 from sanderling.errors import MachineFull, RateLimited
 from sanderling.sandbox import keeper
-from sanderling.sandbox.base import Ended, Result
+from sanderling.sandbox.base import BoxLimits, Ended, Result
+from sanderling.sandbox.box import Box
 from tests.sandbox.stages import LIMITS, SPINS, Stage, begun, staged, until
 
 
@@ -55,6 +57,25 @@ async def test_births_that_fail_give_their_place_in_the_share_back(tmp_path: Pat
 
         assert await stage.sandbox.create("cntr_b", LIMITS, tenant="org_a")
         assert await stage.sandbox.containers() == ["cntr_b"]
+
+
+async def test_a_box_whose_birth_fails_for_a_fault_of_ours_is_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    boxes: list[Box] = []
+
+    async def configure(box: Box, _: BoxLimits) -> None:
+        boxes.append(box)
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    async with staged(tmp_path, "local", boxes_per_tenant_max=1) as stage:
+        with monkeypatch.context() as patch:
+            patch.setattr(Box, "configure", configure)
+            with pytest.raises(OSError, match="Too many open files"):
+                await stage.sandbox.create("cntr_a", LIMITS, tenant="org_a")
+
+        assert [box.is_dead for box in boxes] == [True]
+        assert await stage.sandbox.create("cntr_a", LIMITS, tenant="org_a")
 
 
 @pytest.mark.parametrize("kind", ["local", "socket"])

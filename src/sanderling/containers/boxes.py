@@ -7,8 +7,8 @@ recorded file is in it) or not known to be, and then the next `ready` looks.
 
 Between a restart of the server and the first use of a container, a box may stand that this process
 has never seen; `ready` adopts it: files that are missing in it are written, the others are left
-alone, because the box may hold newer ones. Which it does hold is looked at after the first execution
-here: until then a cell of the server before may still be at work.
+alone, because the box may hold newer ones. Which it does hold is looked at after the first
+execution here: until then a cell of the server before may still be at work.
 """
 
 from __future__ import annotations
