@@ -210,15 +210,15 @@ class _Agent:
                     _make_box(request, self._covered, host)
                 with open("/proc/self/oom_score_adj", "w") as file:
                     file.write("500")
-                host.recv(guest.MESSAGE_BYTES_MAX)  # `enter`: the control group is around us
-                state = _new_state()
-                sandbox = self._restore(state)
+                # `enter`: the control group is around us.
+                _, [interrupts], _, _ = socket.recv_fds(host, guest.MESSAGE_BYTES_MAX, 1)
+                sandbox = self._restore(_new_state())
             except Exception as error:  # noqa: BLE001 - the box boundary: the host must learn why
                 tell(host, {"op": "failed", "message": str(error) or type(error).__name__})
                 os._exit(1)
             host.close()
-            _let_go_of_box_ends()
-            self._stay(state, sandbox)
+            interrupts = _keep_only(interrupts)
+            _stay(sandbox, interrupts)
         finally:
             os._exit(1)
 
@@ -232,21 +232,6 @@ class _Agent:
             raise RuntimeError(f"runsc restore: {_read_all(5)}")
         with open(f"{state}/pid") as file:
             return int(file.read())
-
-    def _stay(self, state: str, sandbox: int) -> NoReturn:
-        """Pass on every SIGINT; end with the sandbox."""
-        command = self._command(state, "kill", _BOX, "INT")
-        messenger = 0  # the runsc that is passing one on
-        while True:
-            if signal.sigwait({signal.SIGCHLD, signal.SIGINT}) == signal.SIGINT:
-                if messenger == 0:
-                    messenger = os.posix_spawn(command[0], command, {}, setsigmask=[])
-                continue
-            for pid in _dead_children():
-                if pid == sandbox:
-                    os._exit(0)
-                if pid == messenger:
-                    messenger = 0
 
 
 # ---- folders -----------------------------------------------------------------------------------
@@ -355,13 +340,28 @@ def _new_state() -> str:
     return folder
 
 
-def _let_go_of_box_ends() -> None:
-    """The socket and the pipes are the sandbox's alone now: their end must be seen by the host."""
+def _keep_only(fd: int) -> int:
+    """
+    Let go of every other descriptor; return where this one is now.
+
+    The socket and the pipes are the sandbox's alone now: their end must be seen by the host.
+    """
     nothing = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
-    for fd in (1, 2):
-        os.dup2(nothing, fd)
-    os.closerange(3, nothing)
-    os.closerange(nothing, 64)
+    for standard in (0, 1, 2):
+        os.dup2(nothing, standard)
+    os.dup2(fd, 3, inheritable=False)
+    os.closerange(4, 65536)
+    return 3
+
+
+def _stay(sandbox: int, interrupts: int) -> NoReturn:
+    """Pass on every SIGINT; end with the sandbox."""
+    while True:
+        if signal.sigwait({signal.SIGCHLD, signal.SIGINT}) == signal.SIGINT:
+            with contextlib.suppress(BlockingIOError):  # so many that one more makes no difference
+                os.write(interrupts, b"i")
+        elif sandbox in _dead_children():
+            os._exit(0)
 
 
 def _dead_children() -> Iterator[int]:

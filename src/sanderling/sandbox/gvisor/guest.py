@@ -10,13 +10,14 @@ goes on.
 
 from __future__ import annotations
 
-import array
 import atexit
 import contextlib
 import ctypes
+import fcntl
 import json
 import os
 import shutil
+import signal
 import socket
 import sys
 import time
@@ -29,6 +30,9 @@ from sanderling.sandbox.wall import identity, linux, mounts, seccomp
 MESSAGE_BYTES_MAX = 65536
 # gVisor's statx refuses a flag that `ls` gives it; without the call, C libraries use another.
 _CAPABILITIES_MAX = 64
+_BEGIN_FDS = 3
+_INTERRUPTS = 6  # the last of our descriptors
+_F_SETSIG = 10  # <fcntl.h>
 _OWN_DESCRIPTORS = ("fd", "stdin", "stdout", "stderr")
 _ABSENT = frozenset({"statx"})
 
@@ -50,8 +54,8 @@ def main(host: socket.socket) -> NoReturn:
         os._exit(1)
     host.send(json.dumps(warm).encode())
     try:
-        out, err = _begin(host)
-        _arrange_descriptors(host, out, err)
+        _arrange_descriptors(host, *_begin(host))
+        _listen_to_interrupts(_INTERRUPTS)
         os.chdir("/mnt/data")
         kernel_main.serve()
     finally:
@@ -124,22 +128,32 @@ def _warm_up(plan: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _begin(host: socket.socket) -> tuple[int, int]:
-    """Wait for the host of the box; return the read ends of the two pipes it sends."""
-    _, ancillary, _, _ = host.recvmsg(MESSAGE_BYTES_MAX, socket.CMSG_SPACE(16))
-    fds = array.array("i")
-    for _, _, data in ancillary:
-        fds.frombytes(data)
-    out, err = fds
-    return out, err
+def _begin(host: socket.socket) -> list[int]:
+    """Wait for the host of the box; return the read ends that it sends: out, err, interrupts."""
+    _, fds, _, _ = socket.recv_fds(host, MESSAGE_BYTES_MAX, _BEGIN_FDS)
+    if len(fds) != _BEGIN_FDS:
+        raise RuntimeError(f"the box begins with {len(fds)} descriptors, not {_BEGIN_FDS}")
+    return fds
 
 
-def _arrange_descriptors(host: socket.socket, out: int, err: int) -> None:
-    """Put the kernel's descriptors where `kernel.main.serve` expects them, and close all others."""
-    kept = [os.dup(fd) for fd in (host.detach(), out, err)]
+def _listen_to_interrupts(fd: int) -> None:
+    """
+    Have every byte that arrives there be a SIGINT to this process.
+
+    runsc can send signals too, but takes so long for one that it may arrive in a later cell.
+    """
+    fcntl.fcntl(fd, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(fd, _F_SETSIG, signal.SIGINT)
+    flags = fcntl.fcntl(fd, fcntl.F_GETFL)
+    fcntl.fcntl(fd, fcntl.F_SETFL, flags | os.O_ASYNC)
+
+
+def _arrange_descriptors(host: socket.socket, *others: int) -> None:
+    """Put the kernel's descriptors where `kernel.main.serve` expects them, ours behind them."""
+    kept = [os.dup(fd) for fd in (host.detach(), *others)]
     spare = [os.dup2(fd, 200 + place, inheritable=False) for place, fd in enumerate(kept)]
     os.dup2(os.open("/dev/null", os.O_RDONLY), 0)
     os.closerange(3, 200)
     for target, fd in enumerate(spare, start=3):
         os.dup2(fd, target, inheritable=False)
-    os.closerange(6, 300)
+    os.closerange(3 + len(spare), 300)

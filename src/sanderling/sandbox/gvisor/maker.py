@@ -151,12 +151,14 @@ class GvisorSpawner(Spawner):
             await joining
         # Opened anew, as the host's own ends must not be the box's to change.
         flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
-        pipes = [os.open(f"/proc/self/fd/{fd}", flags) for fd in (ours.out, ours.err)]
+        fds = [os.open(f"/proc/self/fd/{fd}", flags) for fd in (ours.out, ours.err)]
+        fds += os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        *read_ends, interrupts = fds
         try:
-            ours.socket.send(b'{"op": "enter"}\n')
-            socket.send_fds(ours.socket, [b'{"op": "begin"}\n'], pipes)
+            socket.send_fds(ours.socket, [b'{"op": "enter"}\n'], [interrupts])
+            socket.send_fds(ours.socket, [b'{"op": "begin"}\n'], read_ends)
         finally:
-            for fd in pipes:
+            for fd in fds:
                 os.close(fd)
 
     def _check_wall(self, pid: int, uid: int) -> None:  # noqa: ARG002 - all are runsc's
