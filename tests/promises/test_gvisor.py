@@ -95,8 +95,8 @@ def inside(pid: int) -> list[int]:
     """Return the machine's numbers of all processes of the box whose init is `pid`."""
     found = [pid]
     for process in found:
-        children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
-        found += map(int, children)
+        for task in Path(f"/proc/{process}/task").iterdir():
+            found += map(int, (task / "children").read_text().split())
     return found
 
 

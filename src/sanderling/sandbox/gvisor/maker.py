@@ -28,9 +28,10 @@ from sanderling.sandbox.spawner import DEFAULT_PRELOAD, Spawner, ZygoteFacts
 from sanderling.sandbox.wall import identity
 from sanderling.sandbox.zygotes import launch, plan_for
 
-# What a box takes of its control group beside the memory of its code: gVisor's kernel and file
-# server, and the warm libraries, which every box restores for itself.
-OVERHEAD_BYTES = 512 << 20
+# What a box takes of its control group beside its tier: gVisor's kernel and file server, the warm
+# libraries, which every box restores for itself (275 MB together), and what the bound inside allows
+# beyond the tier (`kernel/limits.py`), so that MemoryError comes before the end.
+OVERHEAD_BYTES = 768 << 20
 # The machine counts several for one thread of the box: gVisor's own, and what the platform lends
 # it. The box's limit (`wall/rlimits.py`), which gVisor keeps, answers long before this one.
 PIDS_MAX = 4096
