@@ -221,6 +221,17 @@ async def test_an_interrupt_ends_the_cell_and_keeps_the_variables(
     assert await printed(box, "print(kept)") == "1"
 
 
+async def test_an_interrupt_is_never_the_next_cells(take: Callable[[], Awaitable[Box]]) -> None:
+    box = await take()
+    for _ in range(5):
+        cell = box.run_cell("print('begun')\nwhile True: pass")
+        await anext(cell)
+        for _ in range(3):
+            box.interrupt()
+        assert [type(shown) async for shown in cell] == [Error, CellEnded]
+        assert await printed(box, "import time; time.sleep(0.05); print('whole')") == "whole"
+
+
 async def test_too_much_memory_is_an_error_first(take: Callable[[], Awaitable[Box]]) -> None:
     code = (
         "held = []\n"
