@@ -20,7 +20,7 @@ CPU_PERIOD_US = 100_000
 REMOVE_DEADLINE_S = 2.0
 _TCP_BYTES_MAX = 64 << 20  # connections of a box lead to itself or to the proxy of the host
 _STAT_BYTES_MAX = 8192
-_FROZEN = b"FROZEN\n"
+_FREEZING, _FROZEN = b"FREEZING\n", b"FROZEN\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +163,12 @@ class Group:
         """Whether everything inside stands still. Raises OSError."""
         if self.is_v2:
             return _value_of(b"frozen", self._look("freezer", "cgroup.events")) == 1
-        return os.pread(self._file("freezer", "freezer.state", os.O_RDWR), 16, 0) == _FROZEN
+        state = os.pread(self._file("freezer", "freezer.state", os.O_RDWR), 16, 0)
+        if state == _FREEZING:
+            # A traced process that stops for its tracer at that very moment is passed over, for
+            # good unless it is said again (gVisor's ptrace platform).
+            self.freeze()
+        return state == _FROZEN
 
     def _set_frozen(self, *, is_frozen: bool) -> None:
         if self.is_v2:
