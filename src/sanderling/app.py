@@ -77,6 +77,7 @@ async def open_services(
             container_bytes_max=settings.box_disk_bytes,
             files_kept_s=settings.files_kept_s,
             egress_domains=egress_domains,
+            box_cpus=settings.box_cpus,
         )
         stack.push_async_callback(containers.close)
         runner = await _open_runner(settings, store, model, containers, clock)

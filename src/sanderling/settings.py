@@ -161,6 +161,13 @@ class Settings:
         kind="size",
         least=1 << 20,
     )
+    box_cpus: float | None = _setting(
+        None,
+        "Most processors one box may use; default: all.",
+        "Boxes share evenly what is wanted by several; a processor nobody else wants is no loss.",
+        kind="float",
+        least=0.01,
+    )
     container_idle_minutes: int = _setting(
         20,
         "Idle minutes before a container expires.",

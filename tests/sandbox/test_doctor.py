@@ -192,8 +192,19 @@ def test_a_machine_without_some_groups_is_told_which(monkeypatch: pytest.MonkeyP
     finding = doctor._control_groups()
 
     assert finding.ok is None
-    assert finding.detail.startswith("v2, without memory:")
+    assert finding.detail.startswith("v2 without memory; soft limits instead on the memory of")
     assert finding.remedy
+
+
+def test_what_control_groups_lack_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    parents = {"memory": tmp_path / "m", "pids": tmp_path / "p"}
+    found = doctor.cgroup.Cgroups("delegated", parents)
+    monkeypatch.setattr(doctor.cgroup, "find", lambda _: found)
+    finding = doctor._control_groups()
+
+    assert finding.ok is None
+    assert finding.detail.startswith("delegated without cpu, freezer; soft limits instead on")
+    assert "Delegate=cpu" in (finding.remedy or "")
 
 
 def test_the_probe_says_what_was_refused_in_a_process_of_its_own():

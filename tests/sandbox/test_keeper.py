@@ -391,6 +391,9 @@ class Playbook:
     def has_company(self) -> bool:
         return False
 
+    def exceeds(self, memory_bytes: int) -> bool:
+        return False
+
     def freeze(self) -> None:
         pass
 

@@ -59,6 +59,7 @@ async def _health(services: Partners) -> Response:
                 "boxes": status.boxes,
                 "pool": status.pool,
                 "cgroups": status.cgroups,
+                "soft_limits": status.soft_limits,
             },
         }
     )

@@ -21,14 +21,15 @@ from sanderling.settings import Settings
 class LocalBox:
     """A box in a sandbox of this very process, which ends with it, however it ends."""
 
-    def __init__(self, sandbox: Sandbox) -> None:
+    def __init__(self, sandbox: Sandbox, *, cpu_count: float | None) -> None:
         self._sandbox = sandbox
+        self._cpu_count = cpu_count
         self._container_id = new_id("cntr")
         self._execution_id = new_id("exec")
 
     async def run(self, job: Job) -> AsyncIterator[Happening]:
         await _check_memory(self._sandbox, job.memory_limit)
-        limits = BoxLimits(memory_bytes=MEMORY_TIER_BYTES[job.memory_limit])
+        limits = BoxLimits(MEMORY_TIER_BYTES[job.memory_limit], cpu_count=self._cpu_count)
         await self._sandbox.create(self._container_id, limits)
         for file in job.files:
             path = mounted(safe_name(file.name))
@@ -76,6 +77,6 @@ async def on_this_machine(settings: Settings) -> AsyncIterator[Place]:
     sandbox = LocalSandbox(options)
     await sandbox.open()
     try:
-        yield LocalBox(sandbox)
+        yield LocalBox(sandbox, cpu_count=settings.box_cpus)
     finally:
         await sandbox.end()

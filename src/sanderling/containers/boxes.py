@@ -65,10 +65,13 @@ class Live:
 class Boxes:
     """The boxes of all containers of this server."""
 
-    def __init__(self, store: Store, sandbox: Sandbox, *, started_at: float) -> None:
+    def __init__(
+        self, store: Store, sandbox: Sandbox, *, started_at: float, cpu_count: float | None = None
+    ) -> None:
         self._store = store
         self._sandbox = sandbox
         self._started_at = started_at
+        self._cpu_count = cpu_count
         self._live: dict[str, Live] = {}
 
     def live(self, container_id: str) -> Live:
@@ -114,6 +117,7 @@ class Boxes:
             await self.check_running(container.id)
             limits = BoxLimits(
                 memory_bytes=MEMORY_TIER_BYTES[container.memory_limit],
+                cpu_count=self._cpu_count,
                 allowed_domains=container.allowed_domains,
             )
             is_new = await self._sandbox.create(

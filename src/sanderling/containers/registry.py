@@ -58,18 +58,20 @@ class Containers:
         container_bytes_max: int = 2 << 30,
         files_kept_s: float = 7 * 86400.0,
         egress_domains: Sequence[str] = (),
+        box_cpus: float | None = None,
     ) -> None:
         """
         container_bytes_max: what code may leave in one container, all its files together.
         files_kept_s: how long it can be had when the container has expired.
         egress_domains: the most that a container may be let reach; none: no network.
+        box_cpus: processors that one container may use; None: all.
         """
         self._store = store
         self._sandbox = sandbox
         self._clock = clock
         self._idle_minutes = idle_minutes
         self._egress_domains = tuple(egress_domains)
-        self._boxes = Boxes(store, sandbox, started_at=clock.now())
+        self._boxes = Boxes(store, sandbox, started_at=clock.now(), cpu_count=box_cpus)
         self._files = Files(
             store, clock, file_bytes_max=file_bytes_max, container_bytes_max=container_bytes_max
         )

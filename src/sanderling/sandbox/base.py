@@ -95,7 +95,7 @@ class BoxLimits:
     """
 
     memory_bytes: int
-    cpu_count: float | None = None
+    cpu_count: float | None = None  # processors; None: as many as there are
     allowed_domains: tuple[str, ...] = ()
 
 
@@ -109,6 +109,7 @@ class HostStatus:
     pool: int
     memory_bytes_max: int  # largest memory limit it will accept for a box
     cgroups: str  # "v1", "v2", "delegated", "none"
+    soft_limits: tuple[str, ...] = ()  # held without a control group: cgroup.SOFT says which
     uids: str = "single"  # of boxes: "range", "subuid" (each its own), "single" (all the host's)
 
 

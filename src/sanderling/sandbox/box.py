@@ -29,6 +29,7 @@ from typing import Any, Literal
 from sanderling.errors import BoxDied, SpawnFailed
 from sanderling.kernel import protocol
 from sanderling.observe import logs
+from sanderling.sandbox import processors, watchdog
 from sanderling.sandbox.base import BoxLimits, Error, Image, Logs, Result
 from sanderling.sandbox.freezer import Freezer
 from sanderling.sandbox.group import Counts, Group
@@ -196,6 +197,8 @@ class Box:
                 # upload leaves the whole tier to the code.
                 total = limits.memory_bytes + self._disk_bytes
                 self._group.limit(memory_bytes=total, cpu_count=cpu_count)
+            if self._group is None or not self._group.has("cpu"):
+                processors.hold_back(self.pid, cpu_count)
             async with asyncio.timeout(CONFIGURE_DEADLINE_S):
                 await self._send(header, b"")
                 await self._configured
@@ -250,6 +253,10 @@ class Box:
         """SIGKILL the kernel; it is pid 1 of its namespace, so everything in the box dies."""
         self._signal(signal.SIGKILL)
         self._freezer.thaw()  # in a v1 group the frozen cannot die
+
+    def exceeds(self, memory_bytes: int) -> bool:
+        """Whether its processes have more memory than that together. Raises OSError: it died."""
+        return watchdog.exceeds(memory_bytes, self._group, self._processes, self.data_fd)
 
     # ---- between cells -------------------------------------------------------------------------
 

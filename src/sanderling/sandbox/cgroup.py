@@ -44,6 +44,13 @@ _HOST_PREFIX = "sanderling-host-"
 _LEAF = "sanderling-self"  # where a delegated subtree's own processes go
 _LEAF_ATTEMPTS = 10  # processes may be born where others are just being moved away
 
+# What is then held by other means, and can be overstepped for a moment or got round.
+SOFT = {
+    "memory": "the memory of several processes together",
+    "cpu": "processors",
+    "freezer": "standing still between executions",
+}
+
 Kind = Literal["v1", "v2", "delegated", "none"]
 
 
@@ -73,6 +80,11 @@ class Cgroups:
     def missing(self) -> tuple[str, ...]:
         """The controllers that there are none of."""
         return tuple(c for c in CONTROLLERS if c not in self.parents)
+
+    @property
+    def soft_limits(self) -> tuple[str, ...]:
+        """What is limited without a group, in words."""
+        return tuple(SOFT[c] for c in self.missing if c in SOFT)
 
     def create(self, name: str, *, pids_max: int = PROCESSES_MAX) -> Group | None:
         """Make the groups of one box, or return None where there are none to make."""

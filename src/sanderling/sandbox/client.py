@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from sanderling.errors import HostUnavailable, InvalidRequest, ProtocolBroken
 from sanderling.sandbox import wire
@@ -50,8 +50,10 @@ class HostClient:
         """See `base.Sandbox`; so for all below."""
         status = (await self.hello()).get("status")
         try:
-            return HostStatus(**status) if isinstance(status, dict) else _no_status()
-        except TypeError as error:
+            if not isinstance(status, dict):
+                _no_status()
+            return HostStatus(**{**status, "soft_limits": tuple(status["soft_limits"])})
+        except (KeyError, TypeError) as error:
             raise ProtocolBroken("The sandbox host's status is not understood.") from error
 
     async def create(self, container_id: str, limits: BoxLimits, *, tenant: str = "") -> bool:
@@ -220,5 +222,5 @@ def _checked(message: Message | None) -> Message:
     return wire.raise_if_error(message)
 
 
-def _no_status() -> HostStatus:
+def _no_status() -> NoReturn:
     raise ProtocolBroken("The sandbox host did not say its status.")

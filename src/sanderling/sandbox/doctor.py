@@ -58,6 +58,18 @@ _ANOTHER_USER = (
     "newuidmap installed, on Linux 6.3 or later."
 )
 _SYSCTL_FILE = "/etc/sysctl.d/60-sanderling.conf"
+_NO_GROUPS_REMEDY = (
+    "Start it as a service with groups of its own: "
+    "systemd-run --user --scope -p Delegate=yes sanderling serve"
+)
+_GROUPS_REMEDY = {
+    "v1": "sudo mount -t cgroup -o NAME NAME /sys/fs/cgroup/NAME for each NAME that is missing",
+    "v2": "See what the machine turned off: grep -o 'cgroup_[^ ]*' /proc/cmdline (a Raspberry Pi wants "
+    "cgroup_enable=memory there).",
+    "delegated": "sudo mkdir -p /etc/systemd/system/user@.service.d && printf "
+    "'[Service]\\nDelegate=cpu memory pids\\n' | sudo tee "
+    "/etc/systemd/system/user@.service.d/delegate.conf, then log in again.",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,21 +290,11 @@ def _control_groups() -> Finding:
     name = "control groups"
     if not groups.missing:
         return Finding(name, True, groups.kind)
-    if groups.kind != "none":
-        return Finding(
-            name,
-            None,
-            f"{groups.kind}, without {', '.join(groups.missing)}: that holds less well",
-            "See what the machine turned off: grep -o 'cgroup_[^ ]*' /proc/cmdline (a Raspberry Pi "
-            "wants cgroup_enable=memory there); in a service add -p Delegate=yes.",
-        )
-    return Finding(
-        name,
-        None,
-        "none to use: memory and processors are limited for each process, not for a whole box",
-        "Start it as a service with groups of its own: "
-        "systemd-run --user --scope -p Delegate=yes sanderling serve",
-    )
+    soft = ", ".join(groups.soft_limits) or "the count of processes that were refused"
+    if groups.kind == "none":
+        return Finding(name, None, f"none to use; soft limits instead on {soft}", _NO_GROUPS_REMEDY)
+    detail = f"{groups.kind} without {', '.join(groups.missing)}; soft limits instead on {soft}"
+    return Finding(name, None, detail, _GROUPS_REMEDY[groups.kind])
 
 
 def _memory() -> Finding:

@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sanderling.errors import MachineFull, RateLimited, SandboxError
 from sanderling.observe import logs
@@ -30,6 +30,7 @@ from sanderling.sandbox.journal import Journal, Journals, Shelf
 from sanderling.sandbox.stopper import GRACE_S, Reason, Stopper
 from sanderling.sandbox.turns import Turns
 from sanderling.sandbox.verdict import LOST, RESTARTED, what_ended_it, what_was_full
+from sanderling.sandbox.watchdog import Watchdog
 
 # A cell that follows another at once meets a box that was not frozen in between.
 FREEZE_AFTER_S = 0.05
@@ -313,6 +314,7 @@ class Keeper:
         box = self._living_box()
         stopper = self._stopper = Stopper(box, execution.timeout_s, self._grace_s)
         self._has_begun = True
+        watchdog = Watchdog(box.exceeds, box.kill, self._limits.memory_bytes)
         ended: CellEnded | None = None
         told = ""
         try:
@@ -326,7 +328,10 @@ class Keeper:
         finally:
             self._stopper = None
             stopper.disarm()
+            watchdog.disarm()
         assert ended is not None
+        if watchdog.has_bitten:
+            ended = replace(ended, is_out_of_memory=True)
         return ended, stopper.reason, told
 
     def _status(self, ended: CellEnded, reason: Reason | None) -> ExecutionStatus:

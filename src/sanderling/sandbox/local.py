@@ -138,6 +138,7 @@ class LocalSandbox:
             pool=self._pool.ready,
             memory_bytes_max=self.memory_bytes_max,
             cgroups=facts.cgroups if facts is not None else "none",
+            soft_limits=facts.soft_limits if facts is not None else (),
             uids=facts.uids if facts is not None else "single",
         )
 

@@ -64,6 +64,7 @@ class ZygoteFacts:
     uids: Uids
     uids_weakness: str | None  # why boxes share the host's uid, where they do
     uids_remedy: str | None
+    soft_limits: tuple[str, ...] = ()  # what no control group holds here
 
 
 class Spawner:
@@ -151,6 +152,7 @@ class Spawner:
                 preload_ms=facts["preload_ms"],
                 landlock_abi=facts["landlock"],
                 cgroups=cgroups.kind,
+                soft_limits=cgroups.soft_limits,
                 uids=box_uids.kind,
                 uids_weakness=box_uids.weakness,
                 uids_remedy=box_uids.remedy,
