@@ -47,6 +47,7 @@ class PlainSpawner:
             preload_ms=0.0,
             landlock_abi=0,
             cgroups="none",
+            soft_limits=(),
             uids="single",
             uids_weakness="it has no boxes",
             uids_remedy=None,

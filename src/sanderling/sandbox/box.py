@@ -128,6 +128,7 @@ class Box:
         guest_uid: int,
         logs_bytes_max: int,
         disk_bytes: int = 0,
+        overhead_bytes: int = 0,
         file_owner: tuple[int, int] | None = None,
     ) -> None:
         self.id = box_id
@@ -140,6 +141,7 @@ class Box:
         self._group = group
         self._logs_bytes_max = logs_bytes_max
         self._disk_bytes = disk_bytes
+        self._overhead_bytes = overhead_bytes  # what its wall itself takes of memory
         self._loop = asyncio.get_running_loop()
         self._dead = asyncio.Event()
         self._configured: asyncio.Future[None] | None = None
@@ -256,7 +258,8 @@ class Box:
 
     def exceeds(self, memory_bytes: int) -> bool:
         """Whether its processes have more memory than that together. Raises OSError: it died."""
-        return watchdog.exceeds(memory_bytes, self._group, self._processes, self.data_fd)
+        limit = memory_bytes + self._overhead_bytes
+        return watchdog.exceeds(limit, self._group, self._processes, self.data_fd)
 
     # ---- between cells -------------------------------------------------------------------------
 

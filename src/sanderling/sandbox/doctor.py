@@ -64,8 +64,8 @@ _NO_GROUPS_REMEDY = (
 )
 _GROUPS_REMEDY = {
     "v1": "sudo mount -t cgroup -o NAME NAME /sys/fs/cgroup/NAME for each NAME that is missing",
-    "v2": "See what the machine turned off: grep -o 'cgroup_[^ ]*' /proc/cmdline (a Raspberry Pi wants "
-    "cgroup_enable=memory there).",
+    "v2": "See what the machine turned off: grep -o 'cgroup_[^ ]*' /proc/cmdline (a Raspberry Pi "
+    "wants cgroup_enable=memory there).",
     "delegated": "sudo mkdir -p /etc/systemd/system/user@.service.d && printf "
     "'[Service]\\nDelegate=cpu memory pids\\n' | sudo tee "
     "/etc/systemd/system/user@.service.d/delegate.conf, then log in again.",

@@ -344,8 +344,7 @@ class Keeper:
 
     async def _still_box(self) -> None:
         """Freeze the box and wait until it stands still, but not for ever."""
-        box = self._living_box()
-        box.freeze()
+        (box := self._living_box()).freeze()
         deadline = time.monotonic() + _STILL_DEADLINE_S
         while not box.is_still and time.monotonic() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(_STILL_LOOK_S)

@@ -64,7 +64,7 @@ class ZygoteFacts:
     uids: Uids
     uids_weakness: str | None  # why boxes share the host's uid, where they do
     uids_remedy: str | None
-    soft_limits: tuple[str, ...] = ()  # what no control group holds here
+    soft_limits: tuple[str, ...]  # what no control group holds here
 
 
 class Spawner:
@@ -299,6 +299,7 @@ class Spawner:
             file_owner=self._uids.file_owner(uid),
             logs_bytes_max=self._logs_bytes_max,
             disk_bytes=self._beside_tier,
+            overhead_bytes=self._beside_tier - self._disk_bytes,
         )
         if uid:
             self._boxes[uid] = box

@@ -105,6 +105,7 @@ class GvisorSpawner(Spawner):
                 preload_ms=facts["preload_ms"],
                 landlock_abi=0,
                 cgroups=cgroups.kind,
+                soft_limits=cgroups.soft_limits,
                 uids=box_uids.kind,
                 uids_weakness=box_uids.weakness,
                 uids_remedy=box_uids.remedy,
