@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -150,6 +152,34 @@ def test_numpys_global_numbers_and_keys_are_new_as_well(science: KernelProcess) 
     )
 
     assert science.run(code) == [("result", "6"), OK]
+
+
+def test_what_openssl_draws_is_new_in_a_child_of_the_same_number() -> None:
+    # Each child is the first process of a pid namespace, as its parent is.
+    code = (
+        "import os, ssl\n"
+        "from sanderling.kernel import main\n"
+        "from sanderling.sandbox.wall import identity, linux\n"
+        "def fork():\n"
+        "    linux.unshare(linux.CLONE_NEWPID)\n"
+        "    return linux.fork()\n"
+        "identity.enter_single_user_namespace(os.geteuid(), os.getegid())\n"
+        "if fork():\n"
+        "    os.wait(); os._exit(0)\n"
+        "ssl.RAND_bytes(1)\n"
+        "own = os.open('/proc/thread-self/ns/pid_for_children', os.O_RDONLY)\n"
+        "for _ in range(2):\n"
+        "    if fork() == 0:\n"
+        "        main.reseed(); os.write(1, f'{os.getpid()} {ssl.RAND_bytes(8).hex()}\\n'.encode())\n"
+        "        os._exit(0)\n"
+        "    os.wait(); linux.setns(own, linux.CLONE_NEWPID)\n"
+    )
+    command = [sys.executable, "-c", code]
+    said = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+    first, second = (line.split() for line in said.splitlines())
+
+    assert (first[0], second[0]) == ("1", "1")
+    assert first[1] != second[1]
 
 
 def test_a_kernel_that_dies_in_a_cell_is_noticed(doomed: KernelProcess) -> None:

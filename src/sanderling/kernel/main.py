@@ -69,6 +69,10 @@ def reseed() -> None:
     if numpy_random is not None:
         # One number of 32 bits: seeding with more takes half a millisecond longer.
         numpy_random.seed(int.from_bytes(os.urandom(4), "little"))
+    ssl: Any = _modules.get("ssl")
+    if ssl is not None:
+        # OpenSSL knows a fork by its number, and every box's is 1, as its zygote's.
+        ssl.RAND_add(os.urandom(32), 32.0)
     process: Any = _modules.get("multiprocessing.process")
     if process is not None:
         process.current_process().authkey = os.urandom(32)
