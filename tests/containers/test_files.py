@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import pytest
+
+from sanderling.containers import files
 from sanderling.containers.files import Room
 from sanderling.containers.registry import Containers
 from sanderling.records import ContainerFile
@@ -51,3 +54,37 @@ async def test_what_code_says_it_made_is_kept_only_up_to_what_a_box_holds(
     assert made.notice.endswith("/mnt/data/11 and 18 more.")
     assert more.artifacts == ()
     assert [a.filename for a in again.artifacts] == ["a"]
+
+
+async def test_empty_files_have_an_end_too(
+    store: Store, sandbox: MemorySandbox, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(files, "FILES_PER_CONTAINER_MAX", 3)
+    containers = Containers(store, sandbox, clock)
+    container = await containers.create(ORG, name="x")
+
+    made = await execute(containers, container, "for i in range(5): save(f'{i}', '')")
+    again = await execute(
+        containers, container, "import os\nos.unlink('/mnt/data/0'); save('a', '')"
+    )
+    await containers.close()
+
+    assert [a.filename for a in made.artifacts] == ["0", "1", "2"]
+    assert made.notice is not None
+    assert made.notice.startswith("2 files cannot be downloaded: ")
+    assert [a.filename for a in again.artifacts] == ["a"]
+
+
+async def test_pictures_take_room_like_other_files(
+    store: Store, sandbox: MemorySandbox, clock: FakeClock
+):
+    containers = Containers(store, sandbox, clock, container_bytes_max=2)
+    container = await containers.create(ORG, name="x")
+
+    made = await execute(containers, container, "show(b'PNG')")
+    await containers.close()
+
+    assert made.artifacts == ()
+    assert (
+        made.notice == "The container is full of files: a picture that was shown could not be kept."
+    )

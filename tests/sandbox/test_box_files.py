@@ -354,3 +354,41 @@ def test_a_difference_is_bounded():
 
     assert len(found.changed) == box_files.FILES_MAX
     assert not found.is_complete
+
+
+def test_paths_that_an_incomplete_walk_did_not_meet_are_remembered_up_to_a_bound(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(box_files, "ENTRIES_MAX", 10)
+    seen = Snapshot()
+    for cell in range(5):
+        new = {f"/mnt/data/{cell}-{n}": (n, 0, 0, 0) for n in range(4)}
+        after = Snapshot(new, is_complete=False)
+        seen = box_files.remembered(seen, after, difference(seen, after))
+
+    assert len(seen.files) == 10
+    assert new.keys() <= seen.files.keys()
+
+
+def test_a_walk_remembers_so_many_bytes_of_paths(data: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(box_files, "PATHS_BYTES_MAX", 50)
+    for n in range(5):
+        (data / f"{n}").write_text("")
+    fd = os.open(data, os.O_RDONLY | os.O_DIRECTORY)
+    found = box_files.walk(fd)
+    os.close(fd)
+
+    assert (len(found.files), found.is_complete) == (4, False)
+
+
+def test_what_is_gone_is_told_even_if_it_takes_several_times(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(box_files, "FILES_MAX", 2)
+    seen = Snapshot({f"/mnt/data/{n}": (n, 0, 0, 0) for n in range(5)})
+    told: list[str] = []
+    for _ in range(4):
+        found = difference(seen, Snapshot())
+        told += found.removed
+        seen = box_files.remembered(seen, Snapshot(), found)
+
+    assert told == [f"/mnt/data/{n}" for n in range(5)]
+    assert seen == Snapshot()

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from typing import assert_never
 
 from sanderling.containers.boxes import VARIABLES_GONE, Boxes, Live
-from sanderling.containers.files import Files
+from sanderling.containers.files import FILES_PER_CONTAINER_MAX, Files
 from sanderling.containers.happenings import ContainerHappening, OutputLog
 from sanderling.containers.lines import Place
 from sanderling.containers.names import is_clean_path, safe_name
@@ -71,6 +71,7 @@ _UNKEPT = (
     "container, and are kept by the next call for which there is room."
 )
 _UNKEPT_IMAGE = "The server's disk is full: a picture that was shown could not be kept."
+_CROWDED_IMAGE = "The container is full of files: a picture that was shown could not be kept."
 # Of an execution that was in line and never ran.
 _REVOKED = Ended("interrupted", 0.0, (), (), notice=None, is_fresh=False)
 
@@ -229,9 +230,10 @@ class Cell:
             case Image():
                 try:
                     file = await self._keep_image(happening, live)
-                except StorageFull:
-                    if _UNKEPT_IMAGE not in self._notices:
-                        self._notices.append(_UNKEPT_IMAGE)
+                except (StorageFull, TooLarge) as error:
+                    notice = _UNKEPT_IMAGE if isinstance(error, StorageFull) else _CROWDED_IMAGE
+                    if notice not in self._notices:
+                        self._notices.append(notice)
                     return
                 self._artifacts[file.path] = _artifact(file)
                 encoded = base64.b64encode(happening.data).decode("ascii")
@@ -260,7 +262,8 @@ class Cell:
             if not name.lower().endswith(suffixes):
                 name = safe_name(name + suffixes[0])
             path = await self._free_path(name)
-            # Shown is kept: pictures of one cell are few and bounded before they come here.
+            if not room.has_place(path) or len(image.data) > room.at(path):
+                raise TooLarge
             file = await self._files.take(
                 self._container.id, path, _once(image.data), bytes_max=len(image.data)
             )
@@ -325,10 +328,15 @@ class Cell:
         if not sizes:  # most cells; asking how much room there is would take longer than they
             return
         too_large: list[str] = []
+        too_many = 0
         room = await self._files.room(self._container.id)
         for path, size in sizes.items():
             bytes_max = room.at(path)
             try:
+                if not room.has_place(path):
+                    too_many += 1
+                    live.missed.discard(path)
+                    continue
                 if size > bytes_max:  # known before a gigabyte is copied
                     raise TooLarge
                 file = await self._pull(path, bytes_max=bytes_max)
@@ -341,6 +349,11 @@ class Cell:
                 room.take(file)
                 self._artifacts[path] = _artifact(file)
             live.missed.discard(path)
+        if too_many:
+            self._notices.append(
+                f"{too_many} files cannot be downloaded: the container has "
+                f"{FILES_PER_CONTAINER_MAX} already. Remove some, or pack them into one archive."
+            )
         if too_large:
             named = ", ".join(too_large[:_TOO_LARGE_NAMED_MAX])
             unnamed = len(too_large) - _TOO_LARGE_NAMED_MAX

@@ -17,10 +17,13 @@ from sanderling.ids import new_id
 from sanderling.records import ContainerFile
 from sanderling.store.store import Store
 
+FILES_PER_CONTAINER_MAX = 10_000  # that are kept; a record is a row, however empty its file
+
 
 class Room:
     """
-    How large a file that code made may be, beside those its container has.
+    How large a file that code made may be, and whether there may be one more, beside those its
+    container has.
 
     Sparse files and hard links cost a box nothing and our disk all that they say they hold, so what
     we keep of a container is bounded by what would fit into a box again.
@@ -36,6 +39,10 @@ class Room:
     def at(self, path: str) -> int:
         """Return how many bytes a file at `path` may have; what is there now is replaced."""
         return max(0, min(self._file_bytes_max, self._bytes_left + self._sizes.get(path, 0)))
+
+    def has_place(self, path: str) -> bool:
+        """Whether a file may be kept at `path`: there are not too many, or one is there now."""
+        return path in self._sizes or len(self._sizes) < FILES_PER_CONTAINER_MAX
 
     def take(self, file: ContainerFile) -> None:
         """Count a file in."""

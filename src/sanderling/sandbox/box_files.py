@@ -34,6 +34,7 @@ PATH_BYTES_MAX = 4096  # PATH_MAX
 NAME_BYTES_MAX = 255  # NAME_MAX
 DEPTH_MAX = 16  # folders below /mnt/data that are looked into
 ENTRIES_MAX = 20_000  # directory entries one walk looks at; takes about 0.1 s
+PATHS_BYTES_MAX = 2 << 20  # of all paths that the host remembers of one box
 WALK_S_MAX = 2.0
 FILES_MAX = 2_000  # changed files one execution reports
 
@@ -150,6 +151,27 @@ def difference(before: Snapshot, after: Snapshot) -> Difference:
     )
 
 
+def remembered(before: Snapshot, after: Snapshot, told: Difference) -> Snapshot:
+    """
+    Return what the next difference is to be taken from: `after`, and of `before` whatever was not
+    met by an incomplete walk, or is gone without that anybody was told. A box can make up paths as
+    fast as it likes, so this is only as much as one walk may find.
+    """
+    left = before.files.keys() - after.files.keys()
+    if after.is_complete:
+        left -= set(told.removed)
+    if not left:
+        return Snapshot(after.files)
+    files = dict(after.files)
+    bytes_left = PATHS_BYTES_MAX - sum(map(len, files))
+    for path in sorted(left):
+        bytes_left -= len(path)
+        if bytes_left < 0 or len(files) >= ENTRIES_MAX:
+            break
+        files[path] = before.files[path]
+    return Snapshot(files)
+
+
 @dataclass(frozen=True, slots=True)
 class Room:
     """What there is for files in a box, and whether nothing is left of it."""
@@ -192,6 +214,7 @@ class _Walk:
         self.files: dict[str, Identity] = {}
         self.is_complete = True
         self._entries_left = entries_left
+        self._bytes_left = PATHS_BYTES_MAX
         self._deadline = deadline
 
     def enter(self, folder_fd: int, prefix: str, depth: int) -> None:
@@ -220,8 +243,13 @@ class _Walk:
         except PermissionError:
             self.is_complete = False
             return
-        if stat.S_ISREG(status.st_mode) and len(path.encode()) <= PATH_BYTES_MAX:
-            self.files[path] = identity_of(status)
+        size = len(path.encode())
+        if stat.S_ISREG(status.st_mode) and size <= PATH_BYTES_MAX:
+            self._bytes_left -= size
+            if self._bytes_left < 0:
+                self.is_complete = False
+            else:
+                self.files[path] = identity_of(status)
 
     def _descend(self, parent_fd: int, name: str, path: str, depth: int) -> None:
         if depth >= DEPTH_MAX:

@@ -93,9 +93,7 @@ class DataFolder:
                 if not after.is_complete:
                     after = await _in_thread(box_files.walk, self._fd)
                 found = box_files.difference(self._seen, after)
-                if not after.is_complete:
-                    after = Snapshot({**self._seen.files, **after.files})
-                self._seen = after
+                self._seen = box_files.remembered(self._seen, after, found)
                 return found
 
     async def present(self) -> list[ChangedFile]:
