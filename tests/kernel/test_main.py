@@ -170,8 +170,8 @@ def test_what_openssl_draws_is_new_in_a_child_of_the_same_number() -> None:
         "own = os.open('/proc/thread-self/ns/pid_for_children', os.O_RDONLY)\n"
         "for _ in range(2):\n"
         "    if fork() == 0:\n"
-        "        main.reseed(); os.write(1, f'{os.getpid()} {ssl.RAND_bytes(8).hex()}\\n'.encode())\n"
-        "        os._exit(0)\n"
+        "        main.reseed()\n"
+        "        print(os.getpid(), ssl.RAND_bytes(8).hex(), flush=True); os._exit(0)\n"
         "    os.wait(); linux.setns(own, linux.CLONE_NEWPID)\n"
     )
     command = [sys.executable, "-c", code]
