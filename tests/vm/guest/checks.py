@@ -50,7 +50,7 @@ def fill(megabytes):
 children = []
 for _ in range(4):
     if (child := os.fork()) == 0:
-        kept = fill(120)
+        kept = fill(180)
         os.kill(os.getpid(), 19)  # SIGSTOP: keep what is filled
         os._exit(0)
     children.append(child)
