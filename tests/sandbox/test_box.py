@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -12,7 +14,7 @@ import pytest
 import pytest_asyncio
 
 from sanderling.environments.environment import Environment
-from sanderling.errors import SpawnFailed
+from sanderling.errors import MachineFull, SpawnFailed
 from sanderling.sandbox.base import BoxLimits, Error, Image, Logs, Result
 from sanderling.sandbox.box import Box, CellEnded, Shown
 from sanderling.sandbox.spawner import Spawner
@@ -453,3 +455,33 @@ def is_running(pid: int) -> bool:
     except OSError:
         return False
     return "State:\tZ" not in status
+
+
+# ---- a zygote that is refused -------------------------------------------------------------------
+
+
+def limit_pid_namespaces(pid: int, count: int) -> None:
+    """Set how many there may be in the user namespace of `pid`."""
+    code = (
+        "import os, sys; from sanderling.sandbox.wall import linux; "
+        "linux.setns(os.open(f'/proc/{sys.argv[1]}/ns/user', os.O_RDONLY), linux.CLONE_NEWUSER); "
+        "open('/proc/sys/user/max_pid_namespaces', 'w').write(sys.argv[2])"
+    )
+    subprocess.run([sys.executable, "-c", code, str(pid), str(count)], check=True, timeout=30)
+
+
+async def test_a_zygote_that_is_refused_a_namespace_says_so_and_lives_on(
+    spawner: Spawner, box: Box
+) -> None:
+    limit_pid_namespaces(spawner.pid, 0)
+    try:
+        with pytest.raises(MachineFull):
+            await spawner.spawn()
+    finally:
+        limit_pid_namespaces(spawner.pid, 1 << 20)
+
+    assert Result("2") in await run(box, "1+1")
+    other = await spawner.spawn()
+    other.kill()
+    await other.wait_dead()
+    other.release()

@@ -81,7 +81,12 @@ def _make_namespaces(zygote: socket.socket) -> NoReturn:
     linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # its children are nobody's to wait for
     while number := zygote.recv(32):
-        if os.fork() == 0:
+        try:
+            child = os.fork()
+        except OSError as error:  # none now; the next may be possible again
+            zygote.send(str(error).encode())
+            continue
+        if child == 0:
             _answer(zygote, int(number))
     os._exit(0)
 

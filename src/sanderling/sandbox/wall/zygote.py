@@ -233,12 +233,12 @@ def serve_requests(
             os._exit(0)
         fds = _descriptors(ancillary)
         request = json.loads(message)
-        # The next child is to be pid 1 of a namespace of its own: back to ours, then a new one.
-        linux.setns(own_pids, linux.CLONE_NEWPID)
-        linux.unshare(linux.CLONE_NEWPID)
         # No reaping between fork and pidfd_open: the number must still be this child's.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
         try:
+            # The next child is to be pid 1 of a namespace of its own: back to ours, then a new one.
+            linux.setns(own_pids, linux.CLONE_NEWPID)
+            linux.unshare(linux.CLONE_NEWPID)
             if mapper is not None and len(fds) == _KERNEL_FDS + request["doors"]:
                 fds.append(mapper.namespace(request["uid"]))
             pid = linux.fork()
