@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from sanderling.errors import MachineUnfit, SpawnFailed
+from sanderling.sandbox.egress import host
 from sanderling.sandbox.egress.host import Egress
 from tests.sandbox.egress.worlds import Caller, asked
 
@@ -92,6 +93,20 @@ async def test_a_proxy_that_dies_is_replaced_and_containers_keep_what_they_were_
     assert len(await lines(audit, 2)) == 2
 
 
+async def test_a_proxy_that_worked_before_it_died_is_replaced_at_once(
+    egress: Egress, audit: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host, "_BACKOFF_S", (0.0, 10 * DEADLINE_S))
+    monkeypatch.setattr(host, "_SETTLED_S", 0.0)
+    place = grant(egress)
+    for count in (1, 2, 3):
+        async with asyncio.timeout(DEADLINE_S):
+            await asked(place, GET)
+        await lines(audit, count)
+        assert egress.pid is not None
+        os.kill(egress.pid, signal.SIGKILL)
+
+
 async def test_what_is_taken_back_is_refused_at_once(egress: Egress) -> None:
     place = grant(egress)
     await asked(place, GET)
@@ -154,6 +169,14 @@ async def test_a_proxy_that_does_not_start_is_a_machine_that_is_unfit(
     import sys
 
     egress = Egress(("*",), audit, command=(sys.executable, "-c", program))
+
+    with pytest.raises(MachineUnfit):
+        await egress.open()
+    await egress.close()
+
+
+async def test_a_proxy_that_cannot_even_be_begun_is_one_too(audit: Path, tmp_path: Path) -> None:
+    egress = Egress(("*",), audit, command=(str(tmp_path / "nothing"),))
 
     with pytest.raises(MachineUnfit):
         await egress.open()

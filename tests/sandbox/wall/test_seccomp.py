@@ -12,12 +12,19 @@ MACHINES = ["x86_64", "aarch64"]
 ALLOW, KILL = seccomp.RET_ALLOW, seccomp.RET_KILL_PROCESS
 
 
-def run(machine: str, call: str | int, *arguments: int, arch: int | None = None) -> int:
+def run(
+    machine: str,
+    call: str | int,
+    *arguments: int,
+    arch: int | None = None,
+    sizes_buffers: bool = False,
+) -> int:
     """Return what the filter answers to one system call."""
     number = NUMBERS[machine][call] if isinstance(call, str) else call
     padded = (*arguments, *[0] * (6 - len(arguments)))
     data = struct.pack("<IIQ6Q", number, arch or seccomp.AUDIT_ARCH[machine], 0, *padded)
-    program, position, accumulator = seccomp.program(machine), 0, 0
+    program = seccomp.program(machine, sizes_buffers=sizes_buffers)
+    position = accumulator = 0
     while True:
         code, if_true, if_false, value = program[position]
         position += 1
@@ -168,6 +175,13 @@ def test_a_socket_can_only_pretend_to_linger(machine: str) -> None:
 def test_buffers_of_a_socket_only_pretend_to_grow(machine: str) -> None:
     for option in (7, 8, 32, 33):  # SO_SNDBUF, SO_RCVBUF, and both by force
         assert run(machine, "setsockopt", 5, 1, option) == refuses(0)
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_who_bounds_the_buffers_of_its_sockets_may_still_not_linger(machine: str) -> None:
+    for option in (7, 8):  # SO_SNDBUF, SO_RCVBUF
+        assert run(machine, "setsockopt", 5, 1, option, sizes_buffers=True) == ALLOW
+    assert run(machine, "setsockopt", 5, 1, 13, sizes_buffers=True) == refuses(0)  # SO_LINGER
 
 
 @pytest.mark.parametrize("machine", MACHINES)

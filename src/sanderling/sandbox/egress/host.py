@@ -29,6 +29,7 @@ from sanderling.sandbox.egress.process import MESSAGE_BYTES_MAX
 
 _START_S_MAX = 30.0
 _BACKOFF_S = (0.1, 1.0, 10.0)
+_SETTLED_S = 60.0  # who has worked for so long is started again at once
 # What the proxy may know of the operator's environment.
 _ENVIRONMENT = ("PATH", "LANG", "PYTHONPATH")
 # Of the C library's resolver: a name that nobody answers for gives its thread back in time.
@@ -122,13 +123,16 @@ class Egress:
 
     async def _keep(self) -> None:
         """Work with the proxy, and start another whenever it dies."""
+        loop = asyncio.get_running_loop()
         attempt = 0
         while True:
+            began = loop.time()
             try:
                 await self._work()
-                attempt = 0
-            except (OSError, ValueError, MachineUnfit) as error:
+            except (OSError, ValueError) as error:
                 logs.error("egress.died", reason=str(error))
+            if loop.time() - began > _SETTLED_S:
+                attempt = 0
             await self._stop()
             while self._process is None:
                 await asyncio.sleep(_BACKOFF_S[min(attempt, len(_BACKOFF_S) - 1)])
@@ -139,19 +143,19 @@ class Egress:
                     logs.error("egress.died", reason=error.message)
 
     async def _start(self) -> None:
-        control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        control.setblocking(False)
         environ = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
-        with theirs:
-            process = subprocess.Popen(  # noqa: ASYNC220 - returns at once
-                [*self._command, str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=sys.stderr,
-                env={**environ, "RES_OPTIONS": _RESOLVER},
-            )
-        self._process, self._control = process, control
         try:
+            control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            self._control = control
+            control.setblocking(False)
+            with theirs:
+                self._process = subprocess.Popen(  # noqa: ASYNC220 - returns at once
+                    [*self._command, str(theirs.fileno())],
+                    pass_fds=[theirs.fileno()],
+                    stdin=subprocess.DEVNULL,
+                    stdout=sys.stderr,
+                    env={**environ, "RES_OPTIONS": _RESOLVER},
+                )
             async with asyncio.timeout(_START_S_MAX):
                 message = await self._receive(control)
         except (OSError, ValueError, TimeoutError) as error:

@@ -144,13 +144,14 @@ def _socket() -> list[Instruction]:
     ]
 
 
-def _setsockopt() -> list[Instruction]:
+def _setsockopt(*, sizes_buffers: bool) -> list[Instruction]:
     """
     Only pretend to set SO_LINGER and the sizes of buffers. A socket that lingers makes wait whoever
     closes it last, and a box can send one to the host, which has to close what it is sent. Buffers
     are memory of the machine that not every machine counts as the box's (`network.py`).
     """
-    pretended = (_SO_LINGER, _SO_SNDBUF, _SO_RCVBUF, _SO_SNDBUFFORCE, _SO_RCVBUFFORCE)
+    buffers = (_SO_SNDBUF, _SO_RCVBUF, _SO_SNDBUFFORCE, _SO_RCVBUFFORCE)
+    pretended = (_SO_LINGER,) if sizes_buffers else (_SO_LINGER, *buffers)
     options = _all_but(2, pretended, _errno(0))
     return [
         (_LD_ABS, 0, 0, _offset_of_argument(1)),
@@ -160,7 +161,7 @@ def _setsockopt() -> list[Instruction]:
     ]
 
 
-def _conditional() -> dict[str, list[Instruction]]:
+def _conditional(*, sizes_buffers: bool) -> dict[str, list[Instruction]]:
     """Return, for each call that depends on an argument, the instructions that decide it."""
     eperm = _errno(errno.EPERM)
     return {
@@ -173,7 +174,7 @@ def _conditional() -> dict[str, list[Instruction]]:
         # Its flags are behind a pointer, which a filter cannot read; glibc falls back to clone.
         "clone3": [_errno(errno.ENOSYS)],
         "socket": _socket(),
-        "setsockopt": _setsockopt(),
+        "setsockopt": _setsockopt(sizes_buffers=sizes_buffers),
         "socketpair": _only(0, (_AF_UNIX,), _errno(errno.EAFNOSUPPORT)),
         # The machine's disks are everybody's: what a box is done with, others may want in memory.
         "fadvise64": _all_but(3, (_POSIX_FADV_DONTNEED,), _errno(0)),
@@ -191,12 +192,16 @@ def _conditional() -> dict[str, list[Instruction]]:
 
 
 def program(
-    machine: str = linux.MACHINE, *, absent: frozenset[str] = frozenset()
+    machine: str = linux.MACHINE,
+    *,
+    absent: frozenset[str] = frozenset(),
+    sizes_buffers: bool = False,
 ) -> list[Instruction]:
     """
     Return the filter for `machine` (x86_64 or aarch64).
 
     absent: calls of ALLOWED that are to answer ENOSYS all the same.
+    sizes_buffers: whether the sizes of its sockets' buffers are its own to set.
 
     Raises:
         KeyError: another machine; boxes cannot be built there.
@@ -210,7 +215,7 @@ def program(
     ]
     if machine == "x86_64":
         result += [(_JGE, 0, 1, _X32_BIT), _errno(errno.ENOSYS)]
-    for name, body in _conditional().items():
+    for name, body in _conditional(sizes_buffers=sizes_buffers).items():
         if name in numbers:
             result += [(_JEQ, 0, len(body), numbers[name]), *body]
     for names, answer in (
@@ -239,9 +244,11 @@ def _ranges(numbers: Iterable[int]) -> list[tuple[int, int]]:
 class Filter:
     """The compiled filter; made once in the zygote, applied in every box."""
 
-    def __init__(self, *, absent: frozenset[str] = frozenset()) -> None:
-        """`absent`: as for `program`."""
-        instructions = program(absent=absent)
+    def __init__(
+        self, *, absent: frozenset[str] = frozenset(), sizes_buffers: bool = False
+    ) -> None:
+        """`absent` and `sizes_buffers`: as for `program`."""
+        instructions = program(absent=absent, sizes_buffers=sizes_buffers)
         raw = b"".join(struct.pack("HBBI", *i) for i in instructions)
         self._instructions = ctypes.create_string_buffer(raw, len(raw))
         address = ctypes.addressof(self._instructions)
