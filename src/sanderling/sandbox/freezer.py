@@ -4,7 +4,7 @@ Makes a box stand still between its cells, and go on.
 A control group does it whole and at once. Without one, every process of the box is stopped by a
 signal, again and again until a look finds all of them standing; as code may have arranged to be
 sent the signal that ends this (a timer can), the box is looked at from time to time, and one that
-keeps getting up is broken off.
+keeps getting up, or is not down in time, is broken off.
 """
 
 from __future__ import annotations
@@ -16,7 +16,10 @@ from collections.abc import Callable
 from sanderling.sandbox.group import Group
 from sanderling.sandbox.processes import Processes
 
-ROUND_S = 0.005  # between two rounds of signals, while not all stand still
+# Between two rounds of signals, while not all stand still: each time longer, for to look at many
+# processes takes longer than that.
+ROUND_S, ROUND_S_MAX = 0.005, 0.1
+DOWN_S_MAX = 10.0  # who ordinarily works is down within some rounds, on a machine on its knees too
 LOOK_AGAIN_S = 1.0
 RISES_MAX = 3  # who was found running this often while it should stand still did it on purpose
 
@@ -34,6 +37,8 @@ class Freezer:
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._rises = 0
+        self._round_s = ROUND_S
+        self._down_by = 0.0
         self.is_frozen = False  # or about to be
 
     def freeze(self) -> None:
@@ -46,7 +51,7 @@ class Freezer:
                 self._group.freeze()
         else:
             self._rises = 0
-            self._round()
+            self._begin_rounds()
 
     def is_still(self) -> bool:
         """Whether everything stands still."""
@@ -75,12 +80,20 @@ class Freezer:
             self._timer.cancel()
             self._timer = None
 
+    def _begin_rounds(self) -> None:
+        self._round_s = ROUND_S
+        self._down_by = self._loop.time() + DOWN_S_MAX
+        self._round()
+
     def _round(self) -> None:
         """Send signals to whoever still runs, until nobody does."""
         if self._processes.stop():
             self._timer = self._loop.call_later(LOOK_AGAIN_S, self._look_again)
+        elif self._loop.time() > self._down_by:
+            self._on_defiance()
         else:
-            self._timer = self._loop.call_later(ROUND_S, self._round)
+            self._timer = self._loop.call_later(self._round_s, self._round)
+            self._round_s = min(2 * self._round_s, ROUND_S_MAX)
 
     def _look_again(self) -> None:
         if self._processes.stop():
@@ -90,4 +103,4 @@ class Freezer:
         if self._rises >= RISES_MAX:
             self._on_defiance()
         else:
-            self._timer = self._loop.call_later(ROUND_S, self._round)
+            self._begin_rounds()
