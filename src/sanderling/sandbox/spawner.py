@@ -34,6 +34,7 @@ from sanderling.sandbox.zygotes import launch, plan_for, receive
 
 _USUAL_MEMORY_BYTES = MEMORY_TIER_BYTES["1g"]  # the tier of whoever names none
 SPAWN_DEADLINE_S = 15.0  # a box takes 8 ms; a loaded machine gets all the time it needs
+_END_AGAIN_S = 0.1
 INODES_MAX = 100_000  # files and folders in one box
 
 DEFAULT_PRELOAD = (
@@ -105,7 +106,13 @@ class Spawner:
     def _on_hang_up(self) -> None:
         """The zygote is dying, and waits for its boxes, which cannot die while they are frozen."""
         self._stop_watching()
+        self._end_boxes()
+
+    def _end_boxes(self) -> None:
+        """Until the zygote is gone: a box may have been frozen just after the last time."""
         self._cgroups.end()
+        if self.is_alive:
+            asyncio.get_running_loop().call_later(_END_AGAIN_S, self._end_boxes)
 
     def _stop_watching(self) -> None:
         if not self._hang_up.closed:
