@@ -28,12 +28,12 @@ from sanderling.kernel import main as kernel_main
 from sanderling.sandbox.wall import identity, linux, mounts, seccomp
 
 MESSAGE_BYTES_MAX = 65536
-# gVisor's statx refuses a flag that `ls` gives it; without the call, C libraries use another.
 _CAPABILITIES_MAX = 64
 _BEGIN_FDS = 3
 _INTERRUPTS = 6  # the last of our descriptors
 _F_SETSIG = 10  # <fcntl.h>
 _OWN_DESCRIPTORS = ("fd", "stdin", "stdout", "stderr")
+# gVisor's statx refuses a flag that `ls` gives it; without the call, C libraries use another.
 _ABSENT = frozenset({"statx"})
 
 
