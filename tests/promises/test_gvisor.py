@@ -13,7 +13,7 @@ import re
 import shutil
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -63,22 +63,39 @@ async def spawner(guest_env: Environment, few_inodes: None) -> AsyncIterator[Spa
     await made.close()
 
 
+class Shared:
+    """A box that lives, for those who do not mind what was done in it before."""
+
+    def __init__(self, spawner: Spawner) -> None:
+        self._spawner = spawner
+        self._box: Box | None = None
+
+    async def __call__(self) -> Box:
+        if self._box is None or self._box.is_dead:
+            await self.close()
+            self._box = await self._spawner.spawn()
+            await self._box.configure(BoxLimits(memory_bytes=MEMORY_BYTES))
+        return self._box
+
+    async def close(self) -> None:
+        box, self._box = self._box, None
+        if box is not None:
+            await end(box)
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def take(spawner: Spawner) -> AsyncIterator[Callable[[], Awaitable[Box]]]:
-    """A box that lives, shared by those who do not mind what was done in it before."""
-    shared: list[Box] = []
+async def take(spawner: Spawner) -> AsyncIterator[Shared]:
+    shared = Shared(spawner)
+    yield shared
+    await shared.close()
 
-    async def living() -> Box:
-        if shared and shared[0].is_dead:
-            shared.pop().release()
-        if not shared:
-            shared.append(await spawner.spawn())
-            await shared[0].configure(BoxLimits(memory_bytes=MEMORY_BYTES))
-        return shared[0]
 
-    yield living
-    if shared:
-        await end(shared[0])
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def take_hostile(spawner: Spawner) -> AsyncIterator[Shared]:
+    """One for the probes alone."""
+    shared = Shared(spawner)
+    yield shared
+    await shared.close()
 
 
 async def end(box: Box) -> None:
@@ -111,15 +128,17 @@ def lives(pid: int) -> bool:
 
 
 @EVERY_PROBE
-async def test_promise(take: Callable[[], Awaitable[Box]], probe: Probe) -> None:
-    answer, afterwards = await probes.run(await take(), probe)
+async def test_promise(take_hostile: Shared, probe: Probe) -> None:
+    box = await take_hostile()
+    await printed(box, "import os; os.closerange(7, 1024)")  # what the probe before left open
+    answer, afterwards = await probes.run(box, probe)
 
     assert re.fullmatch(probe.expected("gvisor"), answer), answer
     assert afterwards == (SURVIVED if answer else ""), "the kernel did not survive"
 
 
 async def test_what_the_machine_sees_of_a_box_is_nobody_behind_a_filter(
-    take: Callable[[], Awaitable[Box]],
+    take: Shared,
 ) -> None:
     box = await take()
     for pid in inside(box.pid):
@@ -134,11 +153,12 @@ async def test_what_the_machine_sees_of_a_box_is_nobody_behind_a_filter(
 
 async def test_boxes_share_neither_files_nor_sockets_nor_random_numbers(spawner: Spawner) -> None:
     code = (
-        "import os, random, socket, uuid, numpy\n"
+        "import os, random, secrets, socket, ssl, tempfile, uuid, numpy\n"
         "print(os.path.exists('/tmp/secret'), os.listdir('/dev/shm'), os.listdir('/mnt/data'))\n"
         "for folder in ('/tmp', '/dev/shm', '/mnt/data'): open(folder + '/secret', 'w').close()\n"
         "s = socket.socket(socket.AF_UNIX); s.bind('\\0shared')\n"
         "print(random.random(), numpy.random.rand(), uuid.uuid4(), os.urandom(8).hex(),"
+        " ssl.RAND_bytes(8).hex(), secrets.token_hex(), tempfile.mktemp(),"
         " numpy.random.default_rng().random())"
     )
     boxes = [await spawner.spawn() for _ in range(2)]
@@ -159,7 +179,7 @@ async def test_it_says_on_what_it_runs(spawner: Spawner) -> None:
     assert set(spawner.facts.modules) == set(PRELOAD)
 
 
-async def test_variables_tables_and_figures(take: Callable[[], Awaitable[Box]]) -> None:
+async def test_variables_tables_and_figures(take: Shared) -> None:
     box = await take()
     await shown_by(box, "import pandas; t = pandas.DataFrame({'a': [1, 2]})")
 
@@ -174,7 +194,7 @@ async def test_variables_tables_and_figures(take: Callable[[], Awaitable[Box]]) 
     assert shown[1] == Result("3")
 
 
-async def test_output_keeps_its_order_across_programs(take: Callable[[], Awaitable[Box]]) -> None:
+async def test_output_keeps_its_order_across_programs(take: Shared) -> None:
     code = (
         "import os, subprocess, sys\n"
         "for n in range(20):\n"
@@ -188,7 +208,7 @@ async def test_output_keeps_its_order_across_programs(take: Callable[[], Awaitab
 
 
 async def test_ten_megabytes_of_output_are_cut_in_the_middle(
-    take: Callable[[], Awaitable[Box]],
+    take: Shared,
 ) -> None:
     code = (
         "import subprocess\nsubprocess.run(['head', '-c', '10485760', '/dev/zero']); print('end')"
@@ -204,7 +224,7 @@ async def test_ten_megabytes_of_output_are_cut_in_the_middle(
 
 
 async def test_an_interrupt_ends_the_cell_and_keeps_the_variables(
-    take: Callable[[], Awaitable[Box]],
+    take: Shared,
 ) -> None:
     box = await take()
     await shown_by(box, "import time; kept = 1")
@@ -221,7 +241,7 @@ async def test_an_interrupt_ends_the_cell_and_keeps_the_variables(
     assert await printed(box, "print(kept)") == "1"
 
 
-async def test_an_interrupt_is_never_the_next_cells(take: Callable[[], Awaitable[Box]]) -> None:
+async def test_an_interrupt_is_never_the_next_cells(take: Shared) -> None:
     box = await take()
     for _ in range(5):
         cell = box.run_cell("print('begun')\nwhile True: pass")
@@ -232,7 +252,7 @@ async def test_an_interrupt_is_never_the_next_cells(take: Callable[[], Awaitable
         assert await printed(box, "import time; time.sleep(0.05); print('whole')") == "whole"
 
 
-async def test_too_much_memory_is_an_error_first(take: Callable[[], Awaitable[Box]]) -> None:
+async def test_too_much_memory_is_an_error_first(take: Shared) -> None:
     code = (
         "held = []\n"
         "try:\n"
@@ -243,7 +263,7 @@ async def test_too_much_memory_is_an_error_first(take: Callable[[], Awaitable[Bo
     assert await printed(await take(), code) == "True True"
 
 
-async def test_files_are_the_same_inside_and_outside(take: Callable[[], Awaitable[Box]]) -> None:
+async def test_files_are_the_same_inside_and_outside(take: Shared) -> None:
     async def content(data: bytes) -> AsyncIterator[bytes]:
         yield data
 
@@ -298,7 +318,7 @@ async def test_a_new_kernel_finds_the_files_of_the_dead_one_and_nothing_else(
 
 
 async def test_a_box_stands_still_when_frozen_and_dies_when_killed_there(
-    spawner: Spawner, take: Callable[[], Awaitable[Box]]
+    spawner: Spawner, take: Shared
 ) -> None:
     box = await spawner.spawn()
     await box.configure(BoxLimits(memory_bytes=MEMORY_BYTES))
@@ -344,15 +364,15 @@ async def test_a_box_that_needs_too_much_memory_as_a_whole_is_stopped_for_it(
 
 
 async def test_nothing_is_left_of_a_box_that_was_closed(
-    spawner: Spawner, take: Callable[[], Awaitable[Box]]
+    spawner: Spawner, take: Shared, take_hostile: Shared
 ) -> None:
     def left() -> tuple[int, int, str]:
         groups = sum(len(list(folder.glob("*/"))) for folder in spawner._cgroups.parents.values())
         return len(os.listdir("/proc/self/fd")), groups, Path("/proc/self/mountinfo").read_text()
 
-    await take()
-    controllers = len(spawner._cgroups.parents)
-    await until(lambda: left()[1] == controllers)  # those of other tests are on their way
+    living = [await take(), await take_hostile()]
+    groups = len(living) * len(spawner._cgroups.parents)
+    await until(lambda: left()[1] == groups)  # those of other tests are on their way
     before = left()
     box = await spawner.spawn()
     processes = inside(box.pid)

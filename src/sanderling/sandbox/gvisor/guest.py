@@ -56,6 +56,7 @@ def main(host: socket.socket) -> NoReturn:
     try:
         _arrange_descriptors(host, *_begin(host))
         _listen_to_interrupts(_INTERRUPTS)
+        _reseed()
         os.chdir("/mnt/data")
         kernel_main.serve()
     finally:
@@ -146,6 +147,17 @@ def _listen_to_interrupts(fd: int) -> None:
     fcntl.fcntl(fd, _F_SETSIG, signal.SIGINT)
     flags = fcntl.fcntl(fd, fcntl.F_GETFL)
     fcntl.fcntl(fd, fcntl.F_SETFL, flags | os.O_ASYNC)
+
+
+def _reseed() -> None:
+    """
+    Take a new seed for OpenSSL's random numbers, which notice a fork but no restore.
+
+    What a fork does not do by itself either, the kernel does (`kernel.main.reseed`).
+    """
+    ssl: Any = sys.modules.get("ssl")
+    if ssl is not None:
+        ssl.RAND_add(os.urandom(32), 32.0)
 
 
 def _arrange_descriptors(host: socket.socket, *others: int) -> None:
