@@ -22,9 +22,10 @@ import pytest_asyncio
 from sanderling.environments.environment import Environment
 from sanderling.sandbox import spawner as spawners
 from sanderling.sandbox.base import BoxLimits, Error, Image, Logs, Result
-from sanderling.sandbox.box import Box, CellEnded, Shown
+from sanderling.sandbox.box import Box
 from sanderling.sandbox.data_folder import DataFolder
 from sanderling.sandbox.gvisor.maker import GvisorFacts, GvisorSpawner
+from sanderling.sandbox.shown import CellEnded, Shown
 from sanderling.sandbox.spawner import Spawner
 from tests.promises import probes
 from tests.promises.probes import PROBES, SURVIVED, Probe, printed

@@ -18,7 +18,8 @@ import pytest_asyncio
 
 from sanderling.environments.environment import Environment
 from sanderling.sandbox.base import BoxLimits, Logs
-from sanderling.sandbox.box import Box, CellEnded
+from sanderling.sandbox.box import Box
+from sanderling.sandbox.shown import CellEnded
 from sanderling.sandbox.spawner import Spawner
 from tests.promises.probes import PROBES, SURVIVED, TOOLS, Probe, printed
 

@@ -16,7 +16,8 @@ import pytest_asyncio
 from sanderling.environments.environment import Environment
 from sanderling.errors import MachineFull, SpawnFailed
 from sanderling.sandbox.base import BoxLimits, Error, Image, Logs, Result
-from sanderling.sandbox.box import Box, CellEnded, Shown
+from sanderling.sandbox.box import Box
+from sanderling.sandbox.shown import CellEnded, Shown
 from sanderling.sandbox.spawner import Spawner
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.asyncio(loop_scope="module")]

@@ -11,9 +11,10 @@ import pytest
 
 from sanderling.errors import Conflict, NotFound, SpawnFailed
 from sanderling.sandbox.base import BoxLimits, ChangedFile, Ended, Error, Image, Logs, Result
-from sanderling.sandbox.box import Box, CellEnded
+from sanderling.sandbox.box import Box
 from sanderling.sandbox.journal import EXECUTIONS_MAX
 from sanderling.sandbox.keeper import Keeper
+from sanderling.sandbox.shown import CellEnded
 from tests.doubles.plain_spawner import PlainSpawner
 from tests.sandbox.stages import until
 

@@ -29,9 +29,10 @@ from sanderling.errors import MachineUnfit, SanderlingError
 from sanderling.records import MEMORY_TIER_BYTES
 from sanderling.sandbox import box_files, cgroup, levels, machine
 from sanderling.sandbox.base import BoxLimits, Result
-from sanderling.sandbox.box import Box, CellEnded
+from sanderling.sandbox.box import Box
 from sanderling.sandbox.egress import domains
 from sanderling.sandbox.egress.host import Egress
+from sanderling.sandbox.shown import CellEnded
 from sanderling.sandbox.spawner import Spawner, ZygoteFacts
 from sanderling.sandbox.wall import landlock, linux
 

@@ -23,10 +23,11 @@ from sanderling.errors import MachineFull, RateLimited, SandboxError
 from sanderling.observe import logs
 from sanderling.records import ExecutionStatus
 from sanderling.sandbox.base import BoxLimits, Ended, Error, Happening, Image
-from sanderling.sandbox.box import Box, CellEnded
+from sanderling.sandbox.box import Box
 from sanderling.sandbox.box_files import DATA, PATH_BYTES_MAX, Difference
 from sanderling.sandbox.data_folder import DataFolder
 from sanderling.sandbox.journal import Journal, Journals, Shelf
+from sanderling.sandbox.shown import CellEnded
 from sanderling.sandbox.stopper import GRACE_S, Reason, Stopper
 from sanderling.sandbox.turns import Turns
 from sanderling.sandbox.verdict import LOST, RESTARTED, what_ended_it, what_was_full

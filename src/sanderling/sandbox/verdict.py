@@ -10,8 +10,8 @@ from __future__ import annotations
 from sanderling.kernel import sentences
 from sanderling.records import ExecutionStatus
 from sanderling.sandbox.base import BoxLimits
-from sanderling.sandbox.box import CellEnded
 from sanderling.sandbox.box_files import Room
+from sanderling.sandbox.shown import CellEnded
 
 RESTARTED = (
     "The Python process had to be restarted: variables are gone, files in /mnt/data are kept."

@@ -6,6 +6,10 @@ and nothing of shared memory. A control group is hard but holds the tier plus th
 files are in memory too; where there is none, nothing holds several processes. So somebody looks
 every tenth of a second, and a box whose processes have more than the tier is killed. What it can
 take between two looks is the softness of this limit.
+
+Without a control group only what is mapped or open can be counted. Code that sets out to hide
+memory can: files of memory on their way through a socket, shared memory of which little is still
+mapped, and as much of shared memory as it has files.
 """
 
 from __future__ import annotations
