@@ -59,6 +59,7 @@ class Measures:
                 values.setdefault(figure, []).extend(found)
             if time.perf_counter() - started > budget_s:
                 break
+        await self._peer.settle()  # what is made ready again must not disturb whoever is next
         return values
 
     async def warm_up(self) -> None:

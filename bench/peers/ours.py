@@ -38,9 +38,14 @@ class Sanderling(Peer):
         self.live_max = _LIVE_MAX if level == "zygote" else 0
         if level != "zygote":
             self.title += f", {level} level"
+            self.remark = "A box is a whole gVisor, restored from a checkpoint."
         if pool:
-            self.remark = f"{pool} boxes stand ready; beyond them, boxes are made when asked for."
+            more = f"{pool} boxes stand ready; beyond them, boxes are made when asked for."
+            self.remark = f"{self.remark} {more}".strip()
             self.cannot = {"memory": "the same boxes as without pool"}
+            if level != "zygote":
+                why = "many more boxes than stand ready: as without pool"
+                self.cannot |= {"burst": why, "lives": why}
         self._level = level
         self._pool = pool
         self._numbers = itertools.count()
