@@ -54,6 +54,23 @@ for fd in kept:
 time.sleep(1000)
 """
 )
+# Zeros, read all over the addresses: a page table for each two megabytes.
+TABLES = """
+import mmap, time
+flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x4000  # MAP_NORESERVE
+seen = mmap.mmap(-1, 1 << 42, flags=flags, prot=mmap.PROT_READ)
+for number in range((1600 << 20) // 4096): seen[number << 21]
+time.sleep(1000)
+"""
+SOCKETS = """
+import os, socket, time
+for _ in range(9):
+    if os.fork() == 0:
+        pairs = []
+        while len(pairs) < 500: pairs.append(socket.socketpair())
+        time.sleep(1000)
+time.sleep(1000)
+"""
 
 
 @pytest.mark.parametrize("code", [PRIVATE, SHARED, UNNAMED], ids=["private", "shared", "unnamed"])
@@ -65,6 +82,18 @@ async def test_memory_that_no_process_alone_answers_for_is_counted(place: Place,
     assert ended.status == "out_of_memory"
     assert ended.notice.startswith(OUT_OF_MEMORY)
     assert (await place.run("open('kept').read()", "next"))[0] == Result("'kept'")
+
+
+@pytest.mark.parametrize("code", [TABLES, SOCKETS], ids=["tables", "sockets"])
+async def test_what_the_kernel_holds_for_a_box_is_counted_where_no_group_does(
+    place: Place, without_groups: bool, code: str
+):
+    if not without_groups:
+        pytest.skip("a group counts it against its limit")
+
+    [*_, ended] = await place.run(code)
+
+    assert ended.status == "out_of_memory"
 
 
 async def test_what_processes_share_counts_once_and_files_not_at_all(place: Place):

@@ -13,7 +13,8 @@ from sanderling.sandbox.processes import Processes
 DEADLINE_S = 20.0
 # A program with a thread and a child, and memory of each kind.
 FAMILY = """
-import mmap, os, sys, threading, time
+import mmap, os, socket, sys, threading, time
+pair = socket.socketpair()
 kept = bytearray(b'x' * (40 << 20))
 shared = mmap.mmap(-1, 20 << 20)
 shared[:] = bytes(20 << 20)
@@ -90,7 +91,9 @@ def test_memory_is_counted_by_its_kind(family: Processes):
     assert 40 << 20 < own < 80 << 20  # both have it, and it counts once
     assert 20 << 20 <= shared < 30 << 20
     assert family.resident_bytes() > own + shared
-    assert 10 << 20 <= family.unnamed_bytes() < 11 << 20
+    unnamed, sockets = family.held_bytes()
+    assert 10 << 20 <= unnamed < 11 << 20
+    assert sockets == 2 * (208 << 10)  # both have both, and each counts once
 
 
 def test_what_has_ended_has_nothing():
@@ -100,5 +103,5 @@ def test_what_has_ended_has_nothing():
 
     assert gone.all() == [process.pid]
     assert gone.stop()
-    assert (gone.resident_bytes(), gone.unnamed_bytes()) == (0, 0)
+    assert (gone.resident_bytes(), gone.held_bytes()) == (0, (0, 0))
     assert not gone.has_company()

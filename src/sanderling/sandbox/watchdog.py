@@ -77,12 +77,12 @@ def exceeds(limit: int, group: Group | None, processes: Processes, data_fd: int)
         if group.memory_bytes() <= limit:
             return False
         own, shared = group.process_bytes()
-        unnamed = 0
+        unnamed = sockets = 0  # what the kernel holds for the box it counts itself
     else:
-        unnamed = processes.unnamed_bytes()
-        if processes.resident_bytes() + unnamed <= limit:
+        unnamed, sockets = processes.held_bytes()
+        if processes.resident_bytes() + unnamed + sockets <= limit:
             return False
         own, shared = processes.proportional_bytes()
     disk = os.fstatvfs(data_fd)
     files = (disk.f_blocks - disk.f_bfree) * disk.f_frsize
-    return own + max(shared - files, unnamed, 0) > limit
+    return own + sockets + max(shared - files, unnamed, 0) > limit
