@@ -123,8 +123,7 @@ class Driver:
             os.killpg(self._process.pid, signal.SIGKILL)
         self._log.close()
         if self._group is not None:
-            with contextlib.suppress(OSError):
-                self._group.rmdir()
+            memory.remove_group(self._group)
 
     def _values(self, **request: Any) -> Values:
         values: Values = self._ask(**request)["values"]

@@ -7,6 +7,7 @@ memory. A driver lives in a group of its own, and its sessions' groups below or 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 from collections.abc import Iterable
@@ -52,6 +53,13 @@ def make_group() -> Path | None:
     except OSError:
         return None
     return group
+
+
+def remove_group(group: Path) -> None:
+    """Remove the group, and what a driver that was killed has left in it."""
+    for folder in (*sorted(group.rglob("*/"), reverse=True), group):
+        with contextlib.suppress(OSError):  # somebody is just leaving it
+            folder.rmdir()
 
 
 def groups_of(own: Path, pids: Iterable[int]) -> list[Path]:
