@@ -269,8 +269,10 @@ def test_memory_runs_out_with_an_error_and_the_kernel_survives(kernel: KernelPro
     survives(kernel)
 
 
-def test_memory_of_small_things_runs_out_with_an_error(kernel: KernelProcess) -> None:
-    kernel.configure(memory_bytes=32 << 20)
+@pytest.mark.parametrize("room", range(0, 2 << 20, 256 << 10))
+def test_memory_of_small_things_runs_out_with_an_error(kernel: KernelProcess, room: int) -> None:
+    # Whether one more object fits when it is over depends on what was there before.
+    kernel.configure(memory_bytes=(32 << 20) + room)
     kernel.run("kept = 'kept'")
     shown = kernel.run("chain = None\nwhile True: chain = (chain, 1.5, 2.5)")
 

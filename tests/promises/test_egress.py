@@ -77,6 +77,9 @@ class Operator:
 
     def stop(self) -> None:
         assert self._server is not None
+        if self._client is not None:
+            self._client.close()
+            self._client = None
         self._server.send_signal(signal.SIGTERM)
         self._server.communicate(timeout=DEADLINE_S)
 

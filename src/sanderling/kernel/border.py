@@ -50,7 +50,8 @@ class Border:
         self._shielded: frozenset[CodeType] = frozenset()
         self._handler = self._on_interrupt
         self._recursion_limit = _get_recursion_limit()
-        self._memory: tuple[int, int] | None = None
+        # While user code runs, and otherwise: made once, for when there is no memory to make it.
+        self._memory: tuple[tuple[int, int], tuple[int, int]] | None = None
         self._memory_kind = resource.RLIMIT_DATA
         self._builtins = vars(builtins)
         self._originals: dict[str, Any] = {}
@@ -76,8 +77,9 @@ class Border:
             OSError, ValueError: the machine's own limit is lower.
         """
         self._memory_kind = kind
-        self._memory = (size, size + RESERVE_BYTES)
-        _setrlimit(kind, (self._memory[1], self._memory[1]))
+        hard = size + RESERVE_BYTES
+        self._memory = ((size, hard), (hard, hard))
+        _setrlimit(kind, self._memory[1])
 
     def cross(self, call: Callable[[], T]) -> T:
         """Call user code. Whatever it raises comes through."""
@@ -116,16 +118,17 @@ class Border:
     def _prepare(self) -> None:
         self.is_pending = False
         if self._memory is not None:
-            _setrlimit(self._memory_kind, self._memory)
+            _setrlimit(self._memory_kind, self._memory[0])
 
     def _recover(self) -> None:
-        # Builtins first, and without any: nothing else here works if they do not.
+        # The reserve first, and without taking any memory: there may be none for a single object.
+        if self._memory is not None:
+            _setrlimit(self._memory_kind, self._memory[1])
+        # Then builtins, and without any: nothing else here works if they do not.
         for is_other in _map(_is_not, _map(self._builtins.get, self._names), self._values):
             if is_other:
                 self._builtins.update(self._originals)
                 break
-        if self._memory is not None:
-            _setrlimit(self._memory_kind, (self._memory[1], self._memory[1]))
         if _get_recursion_limit() < self._recursion_limit:
             _set_recursion_limit(self._recursion_limit)
         if _get_handler(signal.SIGINT) is not self._handler:
