@@ -81,6 +81,7 @@ class Artifact:
     change: FileChange = "created"
     previous_path: str | None = None  # of a renamed file
     mime_type: str = OCTETS
+    source: Literal["user", "assistant"] = "assistant"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from sanderling.containers import executions
+from sanderling.containers import collecting
 from sanderling.containers.boxes import VARIABLES_GONE
 from sanderling.containers.happenings import OutputAppeared
 from sanderling.containers.registry import Containers
@@ -152,7 +152,7 @@ async def test_no_more_files_are_kept_than_somebody_would_download(
     containers: Containers, monkeypatch: object
 ) -> None:
     container = await containers.create(ORG, name="x")
-    monkeypatch.setattr(executions, "FILES_PER_EXECUTION_MAX", 2)  # type: ignore[attr-defined]
+    monkeypatch.setattr(collecting, "FILES_PER_EXECUTION_MAX", 2)  # type: ignore[attr-defined]
 
     execution = await execute(containers, container, "for i in range(3): save(f'{i}.txt', 'x')")
 

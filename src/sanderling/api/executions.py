@@ -82,7 +82,7 @@ def artifact_object(artifact: Artifact) -> dict[str, Any]:
         "container_id": artifact.container_id,
         "created_at": int(artifact.created_at),
         "path": artifact.path,
-        "source": "assistant",
+        "source": artifact.source,
         "status": artifact.change,
         "previous_path": artifact.previous_path,
         "mime_type": artifact.mime_type,

@@ -230,4 +230,5 @@ def _artifact(file: ContainerFile, change: FileChange, previous_path: str | None
         change=change,
         previous_path=previous_path,
         mime_type=file.mime_type,
+        source=file.source,
     )

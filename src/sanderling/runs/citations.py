@@ -94,12 +94,17 @@ def _spellings(files: Sequence[ContainerFile]) -> list[tuple[str, ContainerFile]
         for file in files:
             name = file.path.removeprefix(MOUNT + "/")
             name = name if form is None else unicodedata.normalize(form, name)
-            for spelling in (quote(name), quote(name, safe="/()!*',;:@&=+$"), name):
+            for spelling in _written(name):
                 found.setdefault(spelling, file)
     for file_id, file in by_id(files).items():
         for extension in ("", *extensions(file.path)):
             found.setdefault(file_id + extension, file)
     return sorted(found.items(), key=lambda pair: len(pair[0]), reverse=True)
+
+
+def _written(name: str) -> tuple[str, ...]:
+    """Return how a name is written: as in a URL, less strictly, with %20 for spaces, plain."""
+    return quote(name), quote(name, safe="/()!*',;:@&=+$"), name.replace(" ", "%20"), name
 
 
 def _cite(file: ContainerFile, start: int, end: int) -> Citation:

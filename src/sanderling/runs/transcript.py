@@ -38,7 +38,7 @@ from sanderling.records import (
 )
 from sanderling.runs.prompts import files_line
 
-# Names of files told to the model per call and kind of change; more would only crowd out the output.
+# Names of files told to the model per call and kind of change; more would crowd out the output.
 FILES_NAMED_MAX = 50
 _CHANGES: tuple[FileChange, ...] = ("created", "changed", "renamed", "deleted")
 

@@ -18,7 +18,8 @@ _FACT = re.compile(r"^(?P<indent>\s*)(?P<name>[^\[\]:=][^:=\n]*?)(?:: | = )(?P<v
 _HEADING = re.compile(r"^(?P<name>\S[^:]*):$")
 _SAVED = re.compile(r"^saved: (/mnt/data/.+)$", re.MULTILINE)
 _NAMED_FILES = re.compile(
-    r"^\[(?:files (?:created|changed):|image shown to the user, saved as) (.+?)(?: and \d+ more)?\]$",
+    r"^\[(?:files (?:created|changed):|image shown to the user, saved as) (.+?)"
+    r"(?: and \d+ more)?\]$",
     re.MULTILINE,
 )
 _ERROR = re.compile(r"^(?:\w+\.)*[A-Z]\w*(?:Error|Exception|Interrupt|Exit)\b.*", re.MULTILINE)
