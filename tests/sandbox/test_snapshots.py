@@ -42,6 +42,8 @@ def test_a_walk_sees_regular_files_with_clean_names_only(data: Path, data_fd: in
     os.mkfifo(data / "fifo")
     (data / "link").symlink_to(secret)
     (data / "folder-link").symlink_to(secret.parent)
+    (data / ".sanderling-part-0123456789abcdef").write_text("being written from outside")
+    (data / ".sanderling-part-of-the-box").write_text("333")
     for odd in (b"new\nline", b"\xff\xfe", "\u202egnp".encode(), b"\x1b[2J"):
         (Path(os.fsdecode(os.fsencode(data) + b"/" + odd))).write_text("x")
 
@@ -50,6 +52,7 @@ def test_a_walk_sees_regular_files_with_clean_names_only(data: Path, data_fd: in
     assert found.is_complete
     assert {path: identity[1] for path, identity in found.files.items()} == {
         "/mnt/data/a.csv": 1,
+        "/mnt/data/.sanderling-part-of-the-box": 3,
         "/mnt/data/hard.csv": 1,
         "/mnt/data/sub/b.png": 2,
     }
@@ -165,3 +168,61 @@ def test_what_is_gone_is_told_even_if_it_takes_several_times(monkeypatch: pytest
 
     assert told == [f"/mnt/data/{n}" for n in range(5)]
     assert seen == Snapshot()
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "changed", "removed"),
+    [
+        ({"a": (1, 5, 7, 1)}, {"b": (1, 5, 7, 2)}, [("b", "a")], []),
+        ({"a": (1, 5, 7, 1)}, {"d/b": (1, 5, 7, 1)}, [("d/b", "a")], []),
+        ({"a": (1, 5, 7, 1)}, {"a": (1, 5, 7, 2)}, [("a", "a")], []),
+        ({"a": (1, 5, 7, 1)}, {"b": (1, 6, 7, 2)}, [("b", None)], ["a"]),
+        ({"a": (1, 5, 7, 1)}, {"b": (1, 5, 8, 2)}, [("b", None)], ["a"]),
+        ({"a": (1, 5, 7, 1)}, {"b": (2, 5, 7, 1)}, [("b", None)], ["a"]),
+        ({"a": (1, 5, 7, 1)}, {"a": (1, 5, 7, 1), "b": (1, 5, 7, 1)}, [("b", None)], []),
+        # Written beside it and put in its place, as editors do.
+        ({"a": (1, 5, 7, 1)}, {"a": (2, 5, 7, 1)}, [("a", None)], []),
+        ({"a": (1, 5, 7, 1), "b": (2, 5, 7, 1)}, {"b": (1, 5, 7, 2)}, [("b", None)], ["a"]),
+        # Two links of one file; one of them moved.
+        (
+            {"a": (1, 5, 7, 1), "b": (1, 5, 7, 1)},
+            {"c": (1, 5, 7, 2), "d": (1, 5, 7, 2)},
+            [("c", "a"), ("d", None)],
+            ["b"],
+        ),
+    ],
+)
+def test_a_renamed_file_is_known_by_its_inode_size_and_time(
+    before: dict[str, snapshots.Identity],
+    after: dict[str, snapshots.Identity],
+    changed: list[tuple[str, str | None]],
+    removed: list[str],
+):
+    found = difference(Snapshot(before), Snapshot(after))
+
+    assert [(file.path, file.moved_from) for file in found.changed] == changed
+    assert list(found.removed) == removed
+    seen = snapshots.remembered(Snapshot(before), Snapshot(after), found)
+    assert difference(seen, Snapshot(after)) is snapshots.NO_DIFFERENCE
+
+
+def test_names_that_cannot_be_used_are_told_escaped_and_once(data: Path, data_fd: int):
+    for odd in (b"new\nline", b"\xff\xfe.csv", "\u202egnp".encode()):
+        (Path(os.fsdecode(os.fsencode(data) + b"/" + odd))).write_text("x")
+    (data / "dir\x1b").mkdir()
+    (data / "\x07link").symlink_to("new")
+    first = walk(data_fd)
+    found = difference(Snapshot(), first)
+    seen = snapshots.remembered(Snapshot(), first, found)
+    for n in range(50):
+        (data / f"{n}\n").write_text("x")
+
+    assert found.changed == ()
+    assert found.unclean == (
+        "/mnt/data/\\u202egnp",
+        "/mnt/data/\\xff\\xfe.csv",
+        "/mnt/data/dir\\x1b",
+        "/mnt/data/new\\nline",
+    )
+    assert difference(seen, first).unclean == ()
+    assert len(walk(data_fd).unclean) == snapshots.UNCLEAN_MAX

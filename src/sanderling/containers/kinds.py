@@ -159,5 +159,5 @@ def _is_text(head: bytes) -> bool:
     try:
         head.decode()
     except UnicodeDecodeError as error:
-        return error.start >= len(head) - 3  # a character that the cut went through
+        return error.reason == "unexpected end of data"  # a character that the cut went through
     return True
