@@ -93,7 +93,10 @@ def _spellings(files: Sequence[ContainerFile]) -> list[tuple[str, ContainerFile]
     for form in (None, "NFC", "NFD"):
         for file in files:
             name = file.path.removeprefix(MOUNT + "/")
-            name = name if form is None else unicodedata.normalize(form, name)
+            if form is not None:
+                if name.isascii():
+                    continue
+                name = unicodedata.normalize(form, name)
             for spelling in _written(name):
                 found.setdefault(spelling, file)
     for file_id, file in by_id(files).items():
