@@ -25,8 +25,8 @@ FILES = [
     [
         (f"open('/mnt/data/{ID}')", [ID]),
         (f"!head /mnt/data/{CFILE}", [CFILE]),
-        (f"open('/mnt/data/{ID}.gz')", [ID, f"{ID}.gz"]),
-        (f"open('/mnt/data/{ID}.tar.gz')", [ID, f"{ID}.tar.gz"]),
+        (f"open('/mnt/data/{ID}.gz')", [f"{ID}.gz"]),
+        (f"open('/mnt/data/{ID}.tar.gz')", [f"{ID}.tar.gz"]),
         (f"i = '{ID}'; open(f'/mnt/data/{{i}}.gz')", [ID, f"{ID}.gz"]),
         (f"i = '{ID}'; open('/mnt/data/' + i + '.gz')", [ID, f"{ID}.gz"]),
         # Not what is to be found once: nor another extension, which is a file to be made.

@@ -10,7 +10,7 @@ name in every listing would have files read, and rows counted, twice. A link is 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
 
 from sanderling.containers.names import mounted
@@ -26,21 +26,15 @@ def mentions_ids(code: str) -> bool:
 
 
 def aliases(code: str, files: Iterable[ContainerFile]) -> list[tuple[str, str]]:
-    """
-    Return (path, target) for each id in `code` that one of `files`, oldest first, is known by:
-    without an extension, and with its own where that is written behind an id or a variable.
-    """
-    known = by_id(files)
+    """Return (path, target) for each name in `code` by which an API knows one of `files`."""
+    known = by_id(files)  # oldest first
     taken = {file.path for file in known.values()}
     found = []
     for file_id in dict.fromkeys(_ID.findall(code)):
         if file_id in known:
             target = known[file_id].path
-            names = [
-                file_id,
-                *(file_id + e for e in extensions(target) if _is_spelled(e, file_id, code)),
-            ]
-            found += [(mounted(name), target) for name in names if mounted(name) not in taken]
+            paths = [mounted(name) for name in _spelled(file_id, extensions(target), code)]
+            found += [(path, target) for path in paths if path not in taken]
     return found[:ALIASES_MAX]
 
 
@@ -62,6 +56,11 @@ def extensions(path: str) -> list[str]:
     )
 
 
-def _is_spelled(extension: str, file_id: str, code: str) -> bool:
-    # f"{file_id}.csv", file_id + ".csv"; not "*.csv", which is to find each file once.
-    return any(before + extension in code for before in (file_id, "}", "'", '"'))
+def _spelled(file_id: str, endings: list[str], code: str) -> Iterator[str]:
+    """Yield the id if it stands alone somewhere, and with each ending that may be put to it."""
+    if code.count(file_id) > sum(code.count(file_id + ending) for ending in endings):
+        yield file_id
+    for ending in endings:
+        # f"{file_id}.csv", file_id + ".csv"; not "*.csv", which is to find each file once.
+        if any(before + ending in code for before in (file_id, "}", "'", '"')):
+            yield file_id + ending

@@ -40,6 +40,7 @@ FILES_MAX = 2_000  # changed files one execution reports
 UNCLEAN_MAX = 10  # names of which one walk tells that they cannot be used
 _UNCLEAN_CHARS_MAX = 200
 
+# What is being written from outside; a box that calls a file so hides it from nobody but itself.
 _PART_NAME = re.compile(re.escape(PART_PREFIX) + r"[0-9a-f]{16}")
 
 
@@ -167,15 +168,16 @@ class _Walk:
                 if self.entries_left < 0 or time.monotonic() > self._deadline:
                     self.is_complete = False
                     break
-                is_folder = entry.is_dir(follow_symlinks=False)
-                if not (is_folder or entry.is_file(follow_symlinks=False)):
+                name = entry.name
+                is_file = entry.is_file(follow_symlinks=False)
+                if not (is_file or entry.is_dir(follow_symlinks=False)):
                     continue
-                if not is_clean_name(entry.name):
-                    self._pass_over(f"{prefix}/{entry.name}")
-                elif is_folder:
-                    folders.append(entry.name)
-                elif not _is_part(entry.name):
-                    self._look_at(entry, f"{prefix}/{entry.name}")
+                if not is_clean_name(name):
+                    self._pass_over(f"{prefix}/{name}")
+                elif not is_file:
+                    folders.append(name)
+                elif not (name.startswith(PART_PREFIX) and _PART_NAME.fullmatch(name)):
+                    self._look_at(entry, f"{prefix}/{name}")
         for name in folders:
             self._descend(folder_fd, name, f"{prefix}/{name}", depth + 1)
 
@@ -214,11 +216,6 @@ class _Walk:
             self.enter(fd, path, depth)
         finally:
             os.close(fd)
-
-
-def _is_part(name: str) -> bool:
-    """Whether a file is being written from outside, by its name; a box hides its own so at most."""
-    return name.startswith(PART_PREFIX) and _PART_NAME.fullmatch(name) is not None
 
 
 def escaped(path: str) -> str:
