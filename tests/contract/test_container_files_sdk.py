@@ -362,3 +362,22 @@ def test_files_are_cited_by_any_spelling_of_their_names_and_after_they_were_rena
     assert cited == list(zip(links, [last, last, "given é.csv", "given é.csv"], strict=True))
     container_id = message.content[0].annotations[0].container_id
     assert content(client, container_id, message.content[0].annotations[0].file_id) == b"a"
+
+
+def test_model_is_told_what_a_client_put_into_its_own_container(client: OpenAI, play: Play):
+    container_id = client.containers.create(name="own").id
+    client.containers.files.create(container_id, file=("before.csv", b"1"))
+    stored = client.files.create(file=("with it.csv", b"2"), purpose="user_data")
+    tool: Any = {"type": "code_interpreter", "container": container_id}
+    file: Any = {"type": "input_file", "file_id": stored.id}
+    model = play(Turn(text="Yes."))
+
+    client.responses.create(
+        model="m",
+        input=[{"role": "user", "content": [{"type": "input_text", "text": "Both there?"}, file]}],
+        tools=[tool],
+    )
+
+    system, user = model.requests[0]["messages"]
+    assert system["content"].endswith("\n[files in /mnt/data: before.csv]")
+    assert user["content"] == "Both there?\n[files in /mnt/data: with it.csv]"
