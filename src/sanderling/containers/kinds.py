@@ -106,8 +106,6 @@ _OF_SUFFIX = {
     ".hdf5": "application/x-hdf5",
     ".npy": "application/x-npy",
     ".npz": "application/zip",
-    ".pkl": "application/x-python-pickle",
-    ".pickle": "application/x-python-pickle",
     ".wasm": "application/wasm",
 }
 _OF_HEAD = (
