@@ -126,7 +126,7 @@ async def on_server(base_url: str, api_key: str | None, memory_limit: str) -> As
         async with AsyncOpenAI(base_url=base_url, api_key=api_key or "none") as client:
             container = await client.containers.create(
                 name="sanderling exec",
-                memory_limit=memory_limit,
+                memory_limit=memory_limit,  # type: ignore[arg-type]
             )
             try:
                 yield RemoteContainer(client, container.id)

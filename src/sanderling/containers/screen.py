@@ -10,11 +10,11 @@ import re
 
 _TOKEN = re.compile(r"[\r\n\b]|\x1b\[[0-9;?]*[A-Za-z]|[^\r\n\b\x1b]+|\x1b")
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-_MOVES = re.compile(r"\r(?!\n)|\b|\x1b\[[0-9;?]*[A-HJKf]")
+_MOVES = re.compile(r"\r(?!\n)|\x08|\x1b\[[0-9;?]*[A-HJKf]")
 
 
-_WORK_MAX = 4_000_000  # a tenth of a second
-_TOKEN_WORK = 16  # as much as so many characters moved
+_WORK_MAX = 1_200_000  # a fifth of a second
+_TOKEN_WORK = 8
 
 
 class _TooMuch(Exception):
@@ -49,7 +49,7 @@ class _Screen:
         self._work_left = _WORK_MAX
 
     def take(self, token: str) -> None:
-        self._work_left -= _TOKEN_WORK + len(self._rows[self._row])
+        self._work_left -= _TOKEN_WORK + len(self._rows[self._row]) // 16
         if self._work_left < 0:
             raise _TooMuch
         match token[0]:
