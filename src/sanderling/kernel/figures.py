@@ -10,18 +10,18 @@ that the picture and the file can be recognised as one.
 from __future__ import annotations
 
 import functools
-import importlib.machinery
 import io
 import os
 import re
 import sys
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, cast
 
 from sanderling.kernel import protocol
+from sanderling.kernel.hooks import after_import as after_import  # noqa: PLC0414 - for its old users
 
 # What may stand for a shown picture: a chart saved as PDF is a file, not the picture.
 _PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".gif", ".webp", ".svg"})
@@ -32,12 +32,13 @@ _modules = sys.modules
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A picture to be shown. `name` is a file name proposed for it."""
+    """A picture to be shown. `name` is a file name proposed for it; `parts` are (mime, data)."""
 
     mime: str
     data: bytes
     name: str
     saved_path: str | None = None
+    parts: tuple[tuple[str, bytes], ...] = ()
 
 
 class Figures:
@@ -184,67 +185,3 @@ def _title(figure: Any) -> str:
 
 def _has_content(figure: Any) -> bool:
     return any(child is not figure.patch for child in figure.get_children())
-
-
-# ---- acting on modules as they are loaded -------------------------------------------------------
-
-
-class _Finder:
-    """The first of `sys.meta_path`: finds as the others do, and adds a step after loading."""
-
-    def __init__(self, hooks: Mapping[str, Callable[[ModuleType], None]]) -> None:
-        self._hooks = hooks
-
-    def find_spec(
-        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
-    ) -> importlib.machinery.ModuleSpec | None:
-        hook = self._hooks.get(name)
-        if hook is None:
-            return None
-        spec = importlib.machinery.PathFinder.find_spec(name, path, target)
-        if spec is None or spec.loader is None:
-            return None
-        loader = spec.loader
-        load = loader.exec_module
-
-        def load_and_act(module: ModuleType) -> None:
-            load(module)
-            hook(module)
-
-        # On this loader only; it stays what it is for everybody who asks it something.
-        loader.exec_module = load_and_act  # type: ignore[method-assign]
-        return spec
-
-
-def after_import(hooks: Mapping[str, Callable[[ModuleType], None]]) -> None:
-    """Call each hook with its module: now if it is loaded, and whenever it is loaded later."""
-    for name, hook in hooks.items():
-        module = _modules.get(name)
-        if module is not None:
-            hook(module)
-    sys.meta_path.insert(0, cast("Any", _Finder(hooks)))
-
-
-def pictures_of(value: object) -> Iterator[tuple[str, Any]]:
-    """Yield (mime, data) for each way in which `value` says it can be seen, best first."""
-    kind = type(value)
-    # Looked up on the class, so that an object with a generous __getattr__ is not taken for one.
-    bundle = getattr(kind, "_repr_mimebundle_", None)
-    if bundle is not None:
-        offered = bundle(value)
-        if isinstance(offered, tuple):
-            offered = offered[0]
-        if isinstance(offered, dict):
-            yield from ((m, offered[m]) for m in _METHODS if m in offered)
-    for mime, method in _METHODS.items():
-        render = getattr(kind, method, None)
-        if render is not None:
-            offered = render(value)
-            yield mime, offered[0] if isinstance(offered, tuple) else offered
-
-
-_METHODS = {
-    "image/png": "_repr_png_",
-    "image/jpeg": "_repr_jpeg_",
-    "image/svg+xml": "_repr_svg_",
-}

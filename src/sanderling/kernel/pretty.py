@@ -24,7 +24,7 @@ ITEMS_MAX = 1000  # of one container
 _BUILTIN_MODULES = (None, "__builtin__", "builtins", "exceptions")
 
 # One line whatever they hold, and the same as their repr.
-_ATOMS = frozenset({int, float, str, bool, bytes, complex, type(None)})
+_ATOMS = {int, float, str, bool, bytes, complex, type(None)}
 _ROWS = frozenset({list, tuple})
 
 Printing = Callable[[Any, "Printer", bool], None]
