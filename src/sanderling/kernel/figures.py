@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import io
+import math
 import os
 import re
 import sys
@@ -21,11 +22,13 @@ from types import ModuleType
 from typing import Any, cast
 
 from sanderling.kernel import protocol
+from sanderling.kernel.charts import Charts
 from sanderling.kernel.hooks import after_import as after_import  # noqa: PLC0414 - for its old users
 
 # What may stand for a shown picture: a chart saved as PDF is a file, not the picture.
 _PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".gif", ".webp", ".svg"})
 _SLUG_CHARS_MAX = 60
+PIXELS_MAX = 25_000_000  # of a picture that is shown; a file may be finer
 
 _modules = sys.modules
 
@@ -52,11 +55,16 @@ class Figures:
         self._saved: weakref.WeakKeyDictionary[Any, str] = weakref.WeakKeyDictionary()
         self._shown: weakref.WeakKeyDictionary[Any, bytes] = weakref.WeakKeyDictionary()
         self._savefig: Callable[..., object] | None = None
+        self._charts = Charts()
 
     def install(self) -> None:
         """Wrap matplotlib: now if it is loaded, else when it will be."""
         after_import(
-            {"matplotlib.figure": self._wrap_figure, "matplotlib.pyplot": self._wrap_pyplot}
+            {
+                "matplotlib.figure": self._wrap_figure,
+                "matplotlib.pyplot": self._wrap_pyplot,
+                "matplotlib.axes._axes": self._charts.wrap_axes,
+            }
         )
 
     def begin(self) -> None:
@@ -84,14 +92,15 @@ class Figures:
         buffer = io.BytesIO()
         assert self._savefig is not None
         # Cut to what is drawn, as notebooks do: labels outside the axes are not lost.
-        self._savefig(figure, buffer, format="png", bbox_inches="tight", dpi="figure")
+        self._savefig(figure, buffer, format="png", bbox_inches="tight", dpi=_dpi(figure))
         data = buffer.getvalue()
         if not is_wanted and self._shown.get(figure) == data:
             return
         self._shown[figure] = data
         self._count += 1
         name = picture_name(self._saved.get(figure), _title(figure), f"figure_{self._count}")
-        self._emit(Picture("image/png", data, name, self._saved.get(figure)))
+        parts = self._charts.part_of(figure)
+        self._emit(Picture("image/png", data, name, self._saved.get(figure), parts))
 
     def show_open(self) -> None:
         """
@@ -180,7 +189,15 @@ def _title(figure: Any) -> str:
     suptitle = getattr(figure, "_suptitle", None)
     texts = [suptitle.get_text() if suptitle is not None else ""]
     texts += [axes.get_title() for axes in figure.axes]
+    texts.append(str(figure.get_label()))  # the name of its window
     return protocol.clean(next((text for text in texts if text.strip()), ""))
+
+
+def _dpi(figure: Any) -> Any:
+    """The figure's own resolution, unless its picture would be enormous."""
+    width, height = figure.get_size_inches()
+    most = math.sqrt(PIXELS_MAX / max(width * height, 1e-6))
+    return "figure" if figure.dpi <= most else most
 
 
 def _has_content(figure: Any) -> bool:

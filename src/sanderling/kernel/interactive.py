@@ -14,6 +14,7 @@ import importlib
 import importlib.util
 import json
 import os
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -184,7 +185,8 @@ def _plotly(value: Any) -> _Drawn | None:
     if base is None or not isinstance(value, cast("Any", base).BaseFigure):
         return None
     kinds = list(dict.fromkeys(trace.type for trace in value.data))
-    traces = f": {len(value.data)} × {', '.join(kinds)}" if kinds else ""
+    count = len(value.data)
+    traces = f" of {count} {'trace' if count == 1 else 'traces'} ({', '.join(kinds)})"
     title = value.layout.title.text or ""
     return _Drawn(
         what=f"plotly figure{traces}",
@@ -246,8 +248,9 @@ def _bokeh(value: Any) -> _Drawn | None:
 
 
 def _plain(title: str) -> str:
-    """Return a title on one line, of a length for a sentence."""
-    return protocol.clean(" ".join(title.replace("<br>", " ").split()), 80)
+    """Return a title on one line, without tags, of a length for a sentence."""
+    title = re.sub(r"</?\w[^>]*>", "", re.sub(r"<br[^>]*>", " ", title))
+    return protocol.clean(" ".join(title.split()), 80)
 
 
 _ALTAIR_APIS = frozenset({"altair.vegalite.v5.api", "altair.vegalite.v6.api"})
