@@ -7,7 +7,7 @@ never the reason for which a picture is not shown: a figure that cannot be read 
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import json
 import math
 import weakref
@@ -23,6 +23,7 @@ SERIES_MAX = 100
 _TICKS_MAX = 50
 _TEXT_CHARS_MAX = 200
 _BYTES_MAX = 256 << 10
+_BOX = ("whislo", "q1", "med", "q3", "whishi")  # as matplotlib names them
 
 Series = dict[str, Any]
 
@@ -53,7 +54,8 @@ class Charts:
     def part_of(self, figure: Any) -> tuple[tuple[str, bytes], ...]:
         """Return what a figure shows as a part of its picture; nothing if it cannot be read."""
         try:
-            axes = [self._axes(axes) for axes in figure.axes[:AXES_MAX]]
+            given = [axes for axes in figure.axes if axes.get_label() != "<colorbar>"]
+            axes = [self._axes(axes) for axes in given[:AXES_MAX]]
             if not any(found["series"] for found in axes):
                 return ()
             _bound_points(axes)
@@ -92,7 +94,8 @@ class Charts:
 def _axis(axis: Any, limits: tuple[float, float]) -> dict[str, Any]:
     low, high = sorted(limits)
     ticks = []
-    for tick in axis.majorTicks[:_TICKS_MAX]:
+    count = min(_TICKS_MAX, len(axis.get_majorticklocs()))  # behind them stand old ones
+    for tick in axis.majorTicks[:count]:
         place = tick.get_loc()
         text = tick.label1.get_text()
         if text and place is not None and low <= place <= high:
@@ -123,13 +126,8 @@ def _bar_series(axes: Any) -> Iterator[Series]:
         is_upright = getattr(container, "orientation", "vertical") != "horizontal"
         starts, sizes, widths = [], [], []
         for patch in patches[:POINTS_MAX]:
-            x, y, width, height = (
-                patch.get_x(),
-                patch.get_y(),
-                patch.get_width(),
-                patch.get_height(),
-            )
-            starts.append(x if is_upright else y)
+            width, height = patch.get_width(), patch.get_height()
+            starts.append(patch.get_x() if is_upright else patch.get_y())
             widths.append(width if is_upright else height)
             sizes.append(height if is_upright else width)
         if _is_histogram(starts, widths):
@@ -199,12 +197,9 @@ def _pie_series(axes: Any) -> Iterator[Series]:
 def _box_series(groups: Iterable[Any]) -> Iterator[Series]:
     for stats in groups:
         for box in stats:
-            numbers = {
-                name: _value(box.get(name)) for name in ("whislo", "q1", "med", "q3", "whishi")
-            }
-            yield _series(
-                "box", box.get("label", ""), **numbers, outliers=_list(box.get("fliers", ()))
-            )
+            numbers = {name: _value(box.get(name)) for name in _BOX}
+            outliers = _list(box.get("fliers", ()))
+            yield _series("box", box.get("label", ""), **numbers, outliers=outliers)
 
 
 # ---- values -------------------------------------------------------------------------------------
@@ -248,7 +243,7 @@ def _value(value: Any) -> Any:
         return value
     if isinstance(value, float):
         return value if math.isfinite(value) else None
-    if isinstance(value, datetime.date):
+    if isinstance(value, dt.date):
         return value.isoformat()
     return None if value is None else _text(str(value))
 

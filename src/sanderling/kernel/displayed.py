@@ -148,6 +148,9 @@ class _Media(DisplayObject):
         guessed = mimetypes.guess_type(self.filename or "")[0]
         return str(self.options.get("mimetype") or guessed or self._kind)
 
+    def _source(self) -> str:
+        return str(self.url or f"data:{self._mime()};base64,{self._encoded()}")
+
     def _encoded(self) -> str:
         return base64.b64encode(bytes(self.data)).decode("ascii")
 
@@ -177,7 +180,7 @@ class Audio(_Media):
         super().__init__(data, **options)
 
     def _repr_html_(self) -> str:
-        source = self.url or f"data:{self._mime()};base64,{self._encoded()}"
+        source = self._source()
         return f'<audio controls src="{html.escape(source)}"></audio>'
 
 
@@ -187,7 +190,7 @@ class Video(_Media):
     _kind = "video/mp4"
 
     def _repr_html_(self) -> str:
-        source = self.url or f"data:{self._mime()};base64,{self._encoded()}"
+        source = self._source()
         return f'<video controls src="{html.escape(source)}"></video>'
 
 
@@ -216,7 +219,7 @@ class FileLink:
         self.path = os.fspath(path)
 
     def __repr__(self) -> str:
-        return os.path.abspath(self.path)
+        return str(os.path.abspath(self.path))
 
 
 class FileLinks(FileLink):
