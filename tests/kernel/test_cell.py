@@ -30,7 +30,7 @@ def error_of(shown: list[Shown]) -> Shown:
         ("'''a\n;'''", "'a\\n;'"),
         ("'€;' # ;", "'€;'"),
         ("\n\n3\n\n", "3"),
-        ("print", "<built-in function print>"),
+        ("print", "<function print(*args, sep=' ', end='\\n', file=None, flush=False)>"),
         ("False", "False"),
         ("lambda: 0", None),
     ],

@@ -154,12 +154,19 @@ class _StandInLoader:
             names.get_ipython = _get_ipython
             names.__version__ = "0"
             names.__path__ = []
+            names.__getattr__ = _find_stand_in
             return
         for name in displayed.NAMES:
             setattr(module, name, getattr(self._ours, name))
         if self._wrap is not None:
             self._wrap(module)
             displayed.lead_to(module)
+
+
+def _find_stand_in(name: str) -> Any:
+    if name in ("display", "core"):
+        return importlib.import_module(f"IPython.{name}")
+    raise AttributeError(f"module 'IPython' has no attribute '{name}'", name=name)
 
 
 def _get_ipython() -> Any:
