@@ -129,8 +129,8 @@ def test_a_class_of_pictures_is_not_a_picture(kernel: KernelProcess) -> None:
             {"text/html": "<b>"},
         ),
         (
-            "def _repr_mimebundle_(s, **k): return {'application/vnd.x+json': {'b': 1}}, {}\n"
-            "    def _repr_html_(s): return '<b>'",
+            """def _repr_mimebundle_(s, **k): return {'application/vnd.x+json': {'b': 1}}, {}
+    def _repr_html_(s): return '<b>'""",
             {"application/vnd.x+json": '{"b": 1}', "text/html": "<b>"},
         ),
         (

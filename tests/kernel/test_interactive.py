@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,8 +29,8 @@ def run(kernel: KernelProcess, library: str, code: str) -> list[Shown]:
 
 
 def is_self_contained(page: Path) -> bool:
-    text = page.read_text()
-    return 'src="http' not in text and 'href="http' not in text
+    """Whether a page loads no script or style from elsewhere."""
+    return not re.search(r"<(?:script|link)\b[^>]*?(?:src|href)=.http", page.read_text())
 
 
 PLOTLY = "import plotly.graph_objects as go\nf = go.Figure(go.Bar(x=['a'], y=[2]))\n"

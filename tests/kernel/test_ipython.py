@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,11 +20,10 @@ PNG = "b'\\x89PNG\\r\\n\\x1a\\n'"
 @pytest.fixture(params=["bare", "guest"])
 def either(
     request: pytest.FixtureRequest, python: str, guest_python: Path, tmp_path: Path
-) -> KernelProcess:
+) -> Iterator[KernelProcess]:
     """A kernel without IPython, and one of the guest environment, which may have it."""
-    made = KernelProcess(python if request.param == "bare" else guest_python, tmp_path)
-    request.addfinalizer(made.close)
-    return made
+    with KernelProcess(python if request.param == "bare" else guest_python, tmp_path) as made:
+        yield made
 
 
 def test_objects_of_ipython_are_shown_in_their_ways(either: KernelProcess) -> None:
@@ -51,9 +51,8 @@ def test_objects_of_ipython_are_shown_in_their_ways(either: KernelProcess) -> No
 
 def test_files_and_frames_are_shown_as_html(either: KernelProcess) -> None:
     (either.folder / "a.wav").write_bytes(b"RIFF")
-    shown = either.run(
-        IMPORT + "display(Audio('a.wav'), IFrame('a.html', 5, 6), FileLink('a.wav'))"
-    )
+    code = "display(Audio('a.wav'), IFrame('a.html', 5, 6), FileLink('a.wav'))"
+    shown = either.run(IMPORT + code)
 
     assert "data:audio/" in shown[0][2]["text/html"]
     assert 'src="a.html' in shown[1][2]["text/html"]

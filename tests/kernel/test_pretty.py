@@ -55,11 +55,13 @@ class MyDict(dict):
 class Mine(Exception): pass
 
 def text():
-    return "".join(pick.choice("ab c\n\\é字\"'") for _ in range(pick.randint(0, pick.choice([3, 20, 120]))))
+    length = pick.randint(0, pick.choice([3, 20, 120]))
+    return "".join(pick.choice("ab c\n\\é字\"'") for _ in range(length))
 
 def atom():
     return pick.choice([
-        lambda: pick.randint(-10 ** 12, 10 ** 12), lambda: pick.random() * 10 ** pick.randint(-8, 8),
+        lambda: pick.randint(-10 ** 12, 10 ** 12),
+        lambda: pick.random() * 10 ** pick.randint(-8, 8),
         text, text, lambda: pick.choice([None, True, b"x\x00", int, Plain, len, math.pi, print,
             datetime.date(2020, 1, 1), float("nan"), range(3), re.compile("a\\\\b", re.I),
             Lines("one\ntwo is long\nthree"), Lines("x" * 90), Mine("a", 1)]),
@@ -105,7 +107,7 @@ print(json.dumps(wrong[:3]))
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_the_text_of_any_value_is_ipythons(guest_python: Path, seed: int) -> None:
-    has_ipython = subprocess.run([guest_python, "-c", "import IPython"], capture_output=True)
+    has_ipython = subprocess.run([guest_python, "-c", "import IPython"], check=False)
     if has_ipython.returncode:
         pytest.skip("IPython is not in the guest environment")
 

@@ -136,6 +136,10 @@ def _print_repr(value: Any, printer: Printer, _is_cycle: bool) -> None:
             printer.text(line)
 
 
+def _print_number(value: Any, printer: Printer, _is_cycle: bool) -> None:
+    printer.text(repr(value))  # in no group of its own, which is seen in rare layouts
+
+
 def _print_plain_object(value: Any, printer: Printer, is_cycle: bool) -> None:
     """Print an object without a repr: its class and where it is."""
     kind = _attribute(value, "__class__") or type(value)
@@ -348,7 +352,7 @@ _FLAGS = ("IGNORECASE", "LOCALE", "MULTILINE", "DOTALL", "UNICODE", "VERBOSE", "
 
 _PRINTINGS: Mapping[type, Printing] = {
     int: _print_repr,
-    float: _print_repr,
+    float: _print_number,
     str: _print_repr,
     bytes: _print_repr,
     tuple: _row("(", ")"),
