@@ -75,7 +75,7 @@ class Windows:
 
     def _show_array(self, cv2: Any, window: str, array: Any) -> None:
         if array.dtype.kind == "f":
-            array = (array.clip(0, 1) * 255).round()
+            array = (array.clip(0, 1) * 255).round().astype("uint8")
         is_encoded, data = cv2.imencode(".png", array)
         if not is_encoded:
             raise ValueError("The array is no picture.")
