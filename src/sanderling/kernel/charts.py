@@ -154,7 +154,7 @@ def _named(axis: Any, places: list[float]) -> list[Any]:
     """Return the names of categories where they stand, else the places."""
     labels = {
         round(float(tick.get_loc()), 6): tick.label1.get_text()
-        for tick in axis.majorTicks[:POINTS_MAX]
+        for tick in axis.majorTicks[: len(axis.get_majorticklocs())]
         if tick.get_loc() is not None
     }
     formatter = type(axis.get_major_formatter()).__name__
