@@ -55,3 +55,41 @@ def test_notice_after_another_stream_is_an_output_of_its_own_and_begins_a_line()
         LogsOutput("stdout", "working"),
         LogsOutput("stderr", "\nOut of time.\n"),
     )
+
+
+def test_an_update_takes_the_place_of_what_was_displayed() -> None:
+    log = OutputLog()
+    log.add_displayed(ResultOutput("1"), "a", is_update=False)
+    log.add(LogsOutput("stdout", "x"))
+
+    assert log.add_displayed(ResultOutput("2"), "a", is_update=True).index == 0
+    assert log.add_displayed(ResultOutput("3"), "other", is_update=True).index == 2
+    assert log.outputs() == (
+        ResultOutput("2"),
+        LogsOutput("stdout", "x"),
+        ResultOutput("3"),
+    )
+
+
+def test_what_was_cleared_is_gone_and_outputs_are_counted_anew() -> None:
+    log = OutputLog()
+    log.add(LogsOutput("stdout", "x"))
+    log.clear()
+
+    assert log.add(ResultOutput("1")).index == 0
+    assert log.outputs() == (ResultOutput("1"),)
+
+
+def test_a_log_can_be_made_again_from_what_another_has_told() -> None:
+    log, copy = OutputLog(), OutputLog()
+    for told in (
+        log.add(LogsOutput("stdout", "1%\r")),
+        log.add(LogsOutput("stdout", "2%\n")),
+        log.add_displayed(ResultOutput("1"), "a", is_update=False),
+        log.add(LogsOutput("stdout", "x")),
+        log.add_displayed(ResultOutput("2"), "a", is_update=True),
+    ):
+        copy.put(told)
+
+    assert copy.outputs() == log.outputs()
+    assert log.outputs()[0] == LogsOutput("stdout", "2%\n")

@@ -9,6 +9,10 @@ import openai
 import pytest
 from openai import OpenAI
 
+in_a_real_kernel = pytest.mark.parametrize(
+    "live_server", [pytest.param("real", marks=pytest.mark.sandbox)], indirect=True
+)
+
 
 @pytest.fixture
 def container_id(client: OpenAI) -> str:
@@ -155,3 +159,58 @@ def test_wrong_body_raises_bad_request(client: OpenAI, container_id: str):
         client.post(f"/containers/{container_id}/executions", body={}, cast_to=object)
 
     assert (caught.value.param, caught.value.code) == ("code", "missing_required_parameter")
+
+
+@in_a_real_kernel
+def test_people_are_shown_more_than_text(client: OpenAI, container_id: str):
+    code = (
+        "from IPython.display import HTML\nimport matplotlib.pyplot as plt\n"
+        "plt.bar(['a', 'b'], [1, 2]); plt.title('Bars')\nplt.show()\nHTML('<b>x</b>')"
+    )
+    image, result = run(client, container_id, code)["outputs"]
+
+    assert image["chart"]["axes"][0]["title"] == "Bars"
+    assert image["chart"]["axes"][0]["series"] == [
+        {"kind": "bar", "label": "", "x": ["a", "b"], "y": [1, 2]}
+    ]
+    assert result == {
+        "type": "result",
+        "text": "<IPython.core.display.HTML object>",
+        "data": {"text/html": "<b>x</b>"},
+    }
+
+
+@in_a_real_kernel
+def test_outputs_that_were_replaced_or_cleared_are_gone(client: OpenAI, container_id: str):
+    code = (
+        "from IPython.display import clear_output\nimport matplotlib.pyplot as plt\n"
+        "for epoch in range(3):\n"
+        "    clear_output(wait=True)\n    print('epoch', epoch)\n"
+        "    plt.plot([epoch]); plt.title('Loss'); plt.show()\n"
+        "handle = display(1, display_id='n'); handle.update(2)\n"
+        "print('10%', end='\\r'); print('100%')"
+    )
+    execution = run(client, container_id, code)
+
+    assert [o.get("logs") or o.get("text") or o["type"] for o in execution["outputs"]] == [
+        "epoch 2\n",
+        "image",
+        "2",
+        "100%\n",
+    ]
+    assert [file["path"] for file in execution["files"]] == ["/mnt/data/loss.png"]
+
+
+@in_a_real_kernel
+def test_a_stream_says_what_was_cleared(client: OpenAI, container_id: str):
+    code = "from IPython.display import clear_output\nprint('a'); clear_output(); print('b')"
+    events: list[Any] = list(stream(client, container_id, code))
+
+    outputs = []
+    for event in events:
+        if event["type"] == "container.execution.cleared":
+            outputs = []
+        elif event["type"] == "container.execution.output":
+            outputs[event["index"] :] = [event["output"]]
+    assert outputs == [{"type": "logs", "stream": "stdout", "logs": "b\n"}]
+    assert events[-1]["execution"]["outputs"] == outputs

@@ -43,11 +43,19 @@ def test_tables_are_shown_as_their_text(science: KernelProcess) -> None:
         """,
     )
 
-    assert shown == [
-        ("result", "0    1\n1    2\nName: a, dtype: int64"),
-        ("result", "   a  b\n0  1  x\n1  2  y"),
-        OK,
-    ]
+    assert shown[0] == ("result", "0    1\n1    2\nName: a, dtype: int64")
+    assert shown[1][:2] == ("display", "   a  b\n0  1  x\n1  2  y")
+    assert "<td>x</td>" in shown[1][2]["text/html"]
+    assert shown[2:] == [OK]
+
+
+def test_wide_tables_are_shown_in_blocks_as_in_notebooks(science: KernelProcess) -> None:
+    shown = run(
+        science, "import pandas as pd\npd.DataFrame({f'column_{n}': [n] for n in range(12)})"
+    )
+
+    assert "\\\n" in shown[0][1]
+    assert "..." not in shown[0][1]
 
 
 @pytest.mark.parametrize(
@@ -88,7 +96,9 @@ def test_values_with_a_picture_are_shown_as_it(
         "def _repr_png_(self): return 5",
         "_repr_png_ = None",
         "def _repr_mimebundle_(self, **k): return None",
-        "def _repr_mimebundle_(self, **k): return {'text/html': '<b>'}",
+        "def _repr_html_(self): return None",
+        "def _repr_html_(self): return 5",
+        "def _repr_html_(self): raise NotImplementedError",
         "def __getattr__(self, name): return lambda *a, **k: b'anything'",
     ],
 )
@@ -103,7 +113,117 @@ def test_values_without_a_picture_after_all_are_shown_as_text(
 def test_a_class_of_pictures_is_not_a_picture(kernel: KernelProcess) -> None:
     shown = kernel.run("class V:\n    def _repr_png_(self): return b'png'\nV")
 
-    assert shown == [("result", "<class '__main__.V'>"), OK]
+    assert shown == [("result", "__main__.V"), OK]
+
+
+@pytest.mark.parametrize(
+    ("methods", "parts"),
+    [
+        ("def _repr_html_(self): return '<b>'", {"text/html": "<b>"}),
+        ("def _repr_html_(self): return '<b>', {}", {"text/html": "<b>"}),
+        ("def _repr_markdown_(self): return '#'", {"text/markdown": "#"}),
+        ("def _repr_latex_(self): return '$x$'", {"text/latex": "$x$"}),
+        ("def _repr_json_(self): return {'a': [1]}", {"application/json": '{"a": [1]}'}),
+        (
+            "def _repr_mimebundle_(self, include, exclude): return {'text/html': '<b>'}",
+            {"text/html": "<b>"},
+        ),
+        (
+            """def _repr_mimebundle_(s, **k): return {'application/vnd.x+json': {'b': 1}}, {}
+    def _repr_html_(s): return '<b>'""",
+            {"application/vnd.x+json": '{"b": 1}', "text/html": "<b>"},
+        ),
+        (
+            "def __init__(self): self._repr_html_ = lambda: 'of the object'",
+            {"text/html": "of the object"},
+        ),
+    ],
+)
+def test_what_people_may_be_shown_travels_with_the_text(
+    kernel: KernelProcess, methods: str, parts: dict[str, str]
+) -> None:
+    code = f"class V:\n    {methods}\n    def __repr__(self): return 'text'\nV()"
+
+    assert kernel.run(code) == [("display", "text", parts), OK]
+
+
+def test_a_value_may_bring_its_own_text(kernel: KernelProcess) -> None:
+    code = "class V:\n    def _repr_mimebundle_(self, **k): return {'text/plain': 'own'}\nV()"
+
+    assert kernel.run(code) == [("result", "own"), OK]
+
+
+def test_a_value_may_show_itself(kernel: KernelProcess) -> None:
+    code = "class V:\n    def _ipython_display_(self): print('me')\ndisplay(V())\nV()"
+
+    assert kernel.run(code) == [("stdout", "me\nme\n"), OK]
+
+
+def test_a_way_to_be_seen_that_fails_is_told_and_the_text_shown(kernel: KernelProcess) -> None:
+    code = "class V:\n    def _repr_html_(self): 1/0\n    def __repr__(self): return 'text'\nV()"
+    [told, result, done] = kernel.run(code)
+
+    assert told[0] == "stderr"
+    assert told[1].endswith("ZeroDivisionError: division by zero\n")
+    assert "sanderling" not in told[1]
+    assert (result, done) == (("result", "text"), OK)
+
+
+def test_display_may_be_told_which_ways_to_use(kernel: KernelProcess) -> None:
+    kernel.run(
+        "class V:\n    def _repr_html_(self): return '<b>'\n"
+        "    def _repr_latex_(self): return '$x$'\n    def __repr__(self): return 'text'"
+    )
+
+    assert kernel.run("display(V(), exclude=['text/html'])") == [
+        ("display", "text", {"text/latex": "$x$"}),
+        OK,
+    ]
+    assert kernel.run("display(V(), include=['text/html'])") == [
+        ("display", "", {"text/html": "<b>"}),
+        OK,
+    ]
+
+
+def test_what_is_too_large_for_people_is_said(kernel: KernelProcess) -> None:
+    code = (
+        "class V:\n    def _repr_html_(self): return 'x' * (5 << 20)\n"
+        "    def __repr__(self): return 'text'\nV()"
+    )
+
+    [result, done] = kernel.run(code)
+
+    assert result[1].startswith("text\n[too large to be shown: 5.2 MB")
+    assert done == OK
+
+
+def test_what_is_shown_keeps_its_place_between_both_streams(kernel: KernelProcess) -> None:
+    shown = run(
+        kernel,
+        """
+        import os, subprocess, sys
+        class V:
+            def _repr_html_(self): return '<b>'
+            def __repr__(self): return 'v'
+        print('out 1'); display(V()); print('err 1', file=sys.stderr)
+        os.write(1, b'fd 1\\n'); display(2)
+        subprocess.run(['echo', 'program']); display(V()); print('out 2')
+        1/0
+        """,
+    )
+
+    assert [s[:2] for s in shown] == [
+        ("stdout", "out 1\n"),
+        ("display", "v"),
+        ("stderr", "err 1\n"),
+        ("stdout", "fd 1\n"),
+        ("result", "2"),
+        ("stdout", "program\n"),
+        ("display", "v"),
+        ("stdout", "out 2\n"),
+        ("error", "ZeroDivisionError"),
+        ("done", "error"),
+    ]
 
 
 def test_a_mock_is_shown_as_text(kernel: KernelProcess) -> None:

@@ -67,6 +67,10 @@ class Collector:
         self._deleted.pop(file.path, None)
         self._artifacts[file.path] = _artifact(file, change, previous_path)
 
+    def forget(self, path: str) -> None:
+        """Nothing is to be told of this file any more: it was ours to take back."""
+        self._artifacts.pop(path, None)
+
     async def pull(self, path: str, *, bytes_max: int, size: int | None = None) -> ContainerFile:
         """
         Record, note and return the file that stands at `path` in the box.
