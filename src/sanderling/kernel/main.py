@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NoReturn
 
-from sanderling.kernel import limits, network, protocol, sentences
+from sanderling.kernel import limits, network, prompts, protocol, sentences
 from sanderling.kernel.border import Border
 from sanderling.kernel.capture import Streams
 from sanderling.kernel.cell import Session, forget_cells
@@ -100,7 +100,7 @@ class Kernel:
         )
         self._streams = Streams(self._channel)
         self._display = Display(self._channel, data_folder)
-        self._session = Session(self._display.show_result)
+        self._session = Session(self._display.show_result, self._channel)
         self._assembler = protocol.Assembler(protocol.FROM_HOST)
         self._data_folder = data_folder
         self._memory_bytes: int | None = None
@@ -154,7 +154,7 @@ class Kernel:
     def forget(self) -> None:
         """Be again a kernel that has run no cell."""
         forget_cells()
-        self._session = Session(self._display.show_result)
+        self._session = Session(self._display.show_result, self._channel)
         self._border.remember_builtins()
 
     def _configure(self, header: Mapping[str, Any]) -> None:
@@ -242,15 +242,8 @@ def _prepare_interpreter(display: Display) -> None:
     display.install()
     names: Any = builtins
     names.display = display.display
-    names.input = _input
+    prompts.install()
     names.exit = names.quit = _exit_cell
-
-
-def _input(prompt: object = "", /) -> str:  # noqa: ARG001 - the builtin's signature
-    """Stand in for the builtin: nobody is there to type."""
-    raise EOFError(
-        "input() does not work here: nobody can type an answer. Put the value into the code."
-    )
 
 
 def _exit_cell(code: object = None) -> NoReturn:
