@@ -171,6 +171,8 @@ class Session:
 
     def _parse(self, source: str) -> tuple[ast.Module, str]:
         """Return the tree, and the source it was read from: commands made calls, if any."""
+        if source.startswith("In ["):  # a prompt; to Python it would be an annotation
+            source = notation.rewrite(source)
         try:
             return self._parsed(source), source
         except SyntaxError as error:

@@ -20,25 +20,25 @@ _PLAIN_DOCUMENTED = (types.FunctionType, types.BuiltinFunctionType, types.Method
 # ---- one object ---------------------------------------------------------------------------------
 
 
-def describe(value: object, *, is_long: bool) -> str:
+def describe(value: object, name: str, *, is_long: bool) -> str:
     """
     Tell what `value` is, in IPython's words.
 
     is_long: with its source, if it has one.
     """
-    fields = [(title, text) for title, text in _fields(value, is_long=is_long) if text is not None]
+    fields = [(title, text) for title, text in _fields(value, name, is_long=is_long) if text is not None]
     width = max(len(title) for title, _ in fields) + 1
     return "\n".join(
         f"{title + ':':<{width}}" + ("\n" if "\n" in text else " ") + text for title, text in fields
     )
 
 
-def _fields(value: Any, *, is_long: bool) -> Iterator[tuple[str, str | None]]:
+def _fields(value: Any, name: str, *, is_long: bool) -> Iterator[tuple[str, str | None]]:
     is_function = isinstance(value, _PLAIN_DOCUMENTED) or inspect.isroutine(value)
     is_class = inspect.isclass(value)
     source = _source(value) if is_long else None
     if is_function or is_class:
-        yield "Init signature" if is_class else "Signature", _signature(value)
+        yield "Init signature" if is_class else "Signature", _signature(value, name)
     else:
         yield "Type", type(value).__name__
         yield "String form", _string_form(value)
@@ -55,19 +55,21 @@ def _fields(value: Any, *, is_long: bool) -> Iterator[tuple[str, str | None]]:
 
 
 def _documented(value: Any, source: str | None) -> Iterator[tuple[str, str | None]]:
+    told = inspect.getdoc(value)
+    if source is None or told is None:
+        yield "Docstring", told or "<no docstring>"
     if source is not None:
         yield "Source", source.rstrip()
         return
-    yield "Docstring", inspect.getdoc(value) or "<no docstring>"
     kind = value if inspect.isclass(value) else type(value)
     init = kind.__init__ if kind.__module__ != "builtins" else None
     if isinstance(init, types.FunctionType):
         yield "Init docstring", inspect.getdoc(init)
 
 
-def _signature(value: Any) -> str | None:
+def _signature(value: Any, name: str) -> str | None:
     try:
-        return f"{getattr(value, '__name__', '')}{inspect.signature(value)}"
+        return f"{name}{inspect.signature(value)}"
     except (TypeError, ValueError):
         return None
 
@@ -88,10 +90,10 @@ def _length(value: Any) -> str | None:
 
 def _file(value: Any) -> str | None:
     try:
-        path = inspect.getsourcefile(value if inspect.isroutine(value) else _module_or_class(value))
+        path = inspect.getfile(value if inspect.isroutine(value) else _module_or_class(value))
     except (TypeError, OSError):
         return None
-    return path if path is None or path.startswith("<") else os.path.abspath(path)
+    return path if path.startswith("<") else os.path.abspath(path)
 
 
 def _module_or_class(value: Any) -> Any:
@@ -110,9 +112,9 @@ def source(value: Any, name: str) -> str:
     return _source(value) or f"No source found for {name}"
 
 
-def signature(value: Any) -> str:
+def signature(value: Any, name: str) -> str:
     """How it is called, for `%pdef`."""
-    return f" {_signature(value) or 'No definition header found.'} "
+    return f" {_signature(value, name) or 'No definition header found.'} "
 
 
 def documentation(value: Any) -> str:

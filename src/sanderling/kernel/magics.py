@@ -96,13 +96,12 @@ class Magics:
             "autoreload": self.reloader.configure,
             "cd": self._change_folder,
             "conda": lambda arguments: print(packages.answer(f"conda {arguments}")),
-            "dirs": lambda _: self._folders,
             "env": self._environment,
             "hist": self._history,
             "history": self._history,
             "load_ext": self._load_extension,
             "lsmagic": lambda _: "  ".join(f"%{name}" for name in sorted(self._lines)),
-            "pdef": lambda name: self._tell(name, inspection.signature),
+            "pdef": lambda name: self._tell(name, lambda v: inspection.signature(v, name), end=""),
             "pdoc": lambda name: self._tell(name, inspection.documentation),
             "pinfo": lambda name: self._explain(name, is_long=False),
             "pinfo2": lambda name: self._explain(name, is_long=True),
@@ -145,6 +144,8 @@ class Magics:
         if name not in _NOT_FILLED_IN:
             arguments = shell.filled_in(arguments, scope.names)
         if name in _WITHOUT_EFFECT:
+            if name == "matplotlib" and not arguments:
+                print("Using matplotlib backend: inline")
             return None
         if name in _SHELL_NAMES:
             return self._shell(f"{_SHELL_NAMES[name] or name} {arguments}")
@@ -242,9 +243,9 @@ class Magics:
         if not path:
             raise UsageError("the following arguments are required: filename")
         verb = "Overwriting" if os.path.exists(path) else "Writing"
+        print(f"{'Appending to' if is_appended else verb} {path}")
         with open(path, "a" if is_appended else "w", encoding="utf-8") as file:
             file.write(body if body.endswith("\n") else body + "\n")
-        print(f"{'Appending to' if is_appended else verb} {path}")
 
     def _run_file(self, arguments: str) -> None:
         """Run a file as a program of its own; its names are the session's afterwards."""
@@ -257,7 +258,7 @@ class Magics:
         path = os.path.expanduser(words[0])
         path = path if os.path.exists(path) or path.endswith(".py") else f"{path}.py"
         if not os.path.exists(path):
-            raise FileNotFoundError(2, f"File `{path!r}` not found.", path)
+            raise FileNotFoundError(2, os.strerror(2), path)
         main, argv = _modules["__main__"], sys.argv
         module = main if is_inside else types.ModuleType("__main__")
         module.__dict__["__file__"] = path
@@ -285,6 +286,8 @@ class Magics:
         return timing.timed(lambda: self._session.evaluate(source, is_shown=False))
 
     def _time_cell(self, arguments: str, body: str) -> object:
+        if not body.strip() and not arguments:
+            raise UsageError("%%time is of the whole cell, and there is nothing in it.")
         body = self._session.body_of_cell(body)
         # A statement behind `%%time` runs as well: it stands on the first line.
         source = body.replace("\n", f"{arguments}\n", 1) if arguments else body
@@ -318,9 +321,9 @@ class Magics:
         if "*" in name:
             print(inspection.matching(name, [*self._scope.names, *vars(builtins)]))
             return
-        self._tell(name, lambda value: inspection.describe(value, is_long=is_long))
+        self._tell(name, lambda value: inspection.describe(value, name, is_long=is_long))
 
-    def _tell(self, name: str, tell: Callable[[Any], str]) -> None:
+    def _tell(self, name: str, tell: Callable[[Any], str], end: str = "\n") -> None:
         if name.startswith("%"):
             known = name.lstrip("%") in {*self._lines, *self._cells}
             print(f"`{name}` is a command of notebooks{'' if known else ', not known here'}.")
@@ -330,7 +333,7 @@ class Magics:
         except Exception:  # noqa: BLE001 - IPython says the same of all
             print(f"Object `{name}` not found.")
             return
-        print(tell(value))
+        print(tell(value), end=end)
 
     def _reset(self, arguments: str) -> None:
         if "-f" not in arguments.split():

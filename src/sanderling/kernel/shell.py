@@ -129,6 +129,7 @@ class Script:
         Raises:
             CalledProcessError: it ended with another status than 0.
         """
+        body = body if body.endswith("\n") else body + "\n"
         sys.stdout.flush()
         done = subprocess.run(
             self._command,

@@ -7,7 +7,7 @@ from __future__ import annotations
 import gc
 import itertools
 import math
-import os
+import resource
 import time
 import timeit
 from collections.abc import Callable
@@ -46,12 +46,12 @@ class TimeitResult:
 
 def timed(call: Callable[[], object]) -> object:
     """Call, and print how long it took."""
-    before, start = os.times(), time.perf_counter()
+    before, start = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
     try:
         return call()
     finally:
-        wall, after = time.perf_counter() - start, os.times()
-        user, system = after.user - before.user, after.system - before.system
+        wall, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF)
+        user, system = after.ru_utime - before.ru_utime, after.ru_stime - before.ru_stime
         print(
             f"CPU times: user {duration(user)}, sys: {duration(system)}, "
             f"total: {duration(user + system)}\nWall time: {duration(wall)}"

@@ -1,0 +1,66 @@
+"""
+The same cells in a real Jupyter kernel and in ours show the same.
+
+What Jupyter itself shows differently when it is asked again does not count: a session with a
+difference is run once more there.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.compat import comparison, differences, jupyter, sessions
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "cells.md"
+
+
+@pytest.fixture(scope="module")
+def overlay(guest_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    if not jupyter.is_of_our_python(guest_python):
+        pytest.skip("the reference needs a guest environment of the tests' own Python version")
+    return jupyter.overlay(tmp_path_factory.mktemp("overlay"))
+
+
+@pytest.mark.parametrize("name", sessions.names())
+def test_cells_show_what_they_show_in_jupyter(
+    name: str, guest_python: Path, overlay: Path, tmp_path: Path
+) -> None:
+    cells = sessions.cells(name)
+    bench = comparison.Bench(guest_python, overlay, tmp_path)
+    reference, ours = bench.both(cells)
+
+    marked = {c.number for c in cells if c.difference}
+    unlike = {c.number for c in cells if reference[c.number - 1].unlike(ours[c.number - 1])}
+    if unlike - marked:
+        again = bench.reference(cells, "again")
+        repeated = {n for n in unlike if not reference[n - 1].unlike(again[n - 1])}
+        unlike = (unlike & marked) | (unlike & repeated)
+    told = [
+        comparison.report(c, reference[c.number - 1], ours[c.number - 1])
+        for c in cells
+        if c.number in unlike - marked
+    ]
+    assert not told, "\n".join(told)
+    varying = {c.number for c in cells if c.difference == sessions.VARIES}
+    assert unlike | varying >= marked, f"the same by now: {sorted(marked - unlike - varying)}"
+
+
+def test_every_difference_is_used_and_has_a_reason() -> None:
+    used = {c.difference for name in sessions.names() for c in sessions.cells(name)} - {""}
+
+    assert used - {sessions.VARIES} == {*differences.REASONS, *differences.WAITING}
+
+
+def test_the_document_has_the_table_of_differences() -> None:
+    rows = re.findall(r"^\| (.+) \| (.+) \| (.+) \|$", DOCUMENT.read_text(), re.MULTILINE)
+
+    assert [differences.Difference(*row) for row in rows[-len(differences.REASONS) :]] == list(
+        differences.REASONS.values()
+    )
+
+
+def test_there_are_several_hundred_cells() -> None:
+    assert sum(len(sessions.cells(name)) for name in sessions.names()) >= 400
