@@ -35,6 +35,11 @@ class Bench:
         with OurKernel(self.python, folder) as kernel:
             return [kernel.run(cell.source) for cell in cells]
 
+    def again(self, cells: list[Cell]) -> list[Outcome]:
+        """What Jupyter shows when it is asked once more."""
+        with ThreadPoolExecutor(1) as threads:
+            return threads.submit(self.reference, cells, "again").result()
+
     def both(self, cells: list[Cell]) -> tuple[list[Outcome], list[Outcome]]:
         """What Jupyter shows, and what our kernel shows."""
         with ThreadPoolExecutor(2) as threads:

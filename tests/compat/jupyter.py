@@ -19,6 +19,7 @@ from typing import Any
 
 from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.connect import write_connection_file
+from jupyter_core.utils import ensure_event_loop
 
 from tests.compat.outcome import Normal, Outcome, once
 
@@ -62,7 +63,7 @@ def _closure(name: str) -> set[str]:
 
 
 class JupyterKernel:
-    """One Jupyter kernel. Use as a context manager."""
+    """One Jupyter kernel. Use as a context manager, in a thread without an event loop of its own."""
 
     def __init__(self, python: Path, overlay: Path, folder: Path, home: Path) -> None:
         self._normal = Normal(folder)
@@ -71,11 +72,12 @@ class JupyterKernel:
         connection, _ = write_connection_file(
             str(home / "connection.json"), transport="ipc", ip=str(home / "socket"), key=b"key"
         )
+        self._log = (home / "log").open("wb")
         self.process = subprocess.Popen(
             [str(python), "-c", _START, str(overlay), "-f", connection, "--colors=nocolor"],
             cwd=folder,
             stdin=subprocess.DEVNULL,
-            stdout=(home / "log").open("wb"),
+            stdout=self._log,
             stderr=subprocess.STDOUT,
             env={
                 "PATH": f"{python.parent}:{os.environ['PATH']}",
@@ -105,8 +107,11 @@ class JupyterKernel:
 
     def close(self) -> None:
         self._client.stop_channels()
+        self._client.context.destroy()
         self.process.kill()
         self.process.wait()
+        self._log.close()
+        ensure_event_loop().close()  # jupyter_client's, of this thread
 
     def run(self, code: str) -> Outcome:
         self._number += 1

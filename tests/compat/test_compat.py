@@ -35,7 +35,7 @@ def test_cells_show_what_they_show_in_jupyter(
     marked = {c.number for c in cells if c.difference}
     unlike = {c.number for c in cells if reference[c.number - 1].unlike(ours[c.number - 1])}
     if unlike - marked:
-        again = bench.reference(cells, "again")
+        again = bench.again(cells)
         repeated = {n for n in unlike if not reference[n - 1].unlike(again[n - 1])}
         unlike = (unlike & marked) | (unlike & repeated)
     told = [

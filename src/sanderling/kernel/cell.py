@@ -86,6 +86,11 @@ class Session:
         else:
             self._evaluate(source, is_shown=True)
 
+    @property
+    def is_first_cell(self) -> bool:
+        """Whether no cell was run before."""
+        return sum(map(bool, self.sources)) <= 1
+
     def user_names(self) -> dict[str, Any]:
         """Return what the user has defined."""
         names = self.names.items()

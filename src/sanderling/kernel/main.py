@@ -26,6 +26,7 @@ from sanderling.kernel.capture import Streams
 from sanderling.kernel.cell import Session, forget_cells
 from sanderling.kernel.channel import Channel
 from sanderling.kernel.display import Display
+from sanderling.kernel.hints import hint
 from sanderling.kernel.orphans import ORPHANS
 from sanderling.kernel.tracebacks import Report, describe, describe_plainly
 
@@ -206,7 +207,19 @@ class Kernel:
         sentence = sentences.explain(
             error, memory_bytes=self._memory_bytes, data_folder=self._data_folder
         )
+        if sentence is None and not report.is_interrupt:
+            sentence = self._hint(error)
         return report if sentence is None else replace(report, text=f"{report.text}{sentence}\n")
+
+    def _hint(self, error: BaseException) -> str | None:
+        """What helps after `error`. The objects that are looked at are the user's."""
+        is_first = self._session.is_first_cell
+        try:
+            return self._border.cross(
+                lambda: hint(error, data_folder=self._data_folder, is_first_cell=is_first)
+            )
+        except BaseException:  # noqa: BLE001 - told without it
+            return None
 
     def _report(self, error: BaseException) -> Report:
         for _ in range(_DESCRIPTIONS):
