@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.connect import write_connection_file
@@ -63,7 +63,7 @@ def _closure(name: str) -> set[str]:
 
 
 class JupyterKernel:
-    """One Jupyter kernel. Use as a context manager, in a thread without an event loop of its own."""
+    """One Jupyter kernel. Use as a context manager, in a thread without an event loop."""
 
     def __init__(self, python: Path, overlay: Path, folder: Path, home: Path) -> None:
         self._normal = Normal(folder)
@@ -99,7 +99,7 @@ class JupyterKernel:
             self.close()
             raise
 
-    def __enter__(self) -> JupyterKernel:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

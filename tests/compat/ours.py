@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Self
 
 from tests.compat.outcome import Normal, Outcome, once
 from tests.doubles.kernel_process import KernelProcess
@@ -18,7 +19,7 @@ class OurKernel:
         self._process = KernelProcess(python, folder)
         self._normal = Normal(folder)
 
-    def __enter__(self) -> OurKernel:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -1,5 +1,5 @@
 """
-The sessions: files of cells in `cells/`, each file run from its first cell to its last in one kernel.
+The sessions: files of cells in `cells/`, each run from its first cell to its last in one kernel.
 
 A line `# %%` begins a cell. What follows in that line is why the two kernels differ there, a key of
 `differences.REASONS`; or `varies`: Jupyter itself shows something else every time.

@@ -7,14 +7,11 @@ difference is run once more there.
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import pytest
 
 from tests.compat import comparison, differences, jupyter, sessions
-
-DOCUMENT = Path(__file__).parents[2] / "docs" / "cells.md"
 
 
 @pytest.fixture(scope="module")
@@ -52,14 +49,6 @@ def test_every_difference_is_used_and_has_a_reason() -> None:
     used = {c.difference for name in sessions.names() for c in sessions.cells(name)} - {""}
 
     assert used - {sessions.VARIES} == {*differences.REASONS, *differences.WAITING}
-
-
-def test_the_document_has_the_table_of_differences() -> None:
-    rows = re.findall(r"^\| (.+) \| (.+) \| (.+) \|$", DOCUMENT.read_text(), re.MULTILINE)
-
-    assert [differences.Difference(*row) for row in rows[-len(differences.REASONS) :]] == list(
-        differences.REASONS.values()
-    )
 
 
 def test_there_are_several_hundred_cells() -> None:

@@ -1,6 +1,4 @@
-"""
-`%%capture`: what a cell writes and shows, kept instead of sent.
-"""
+"""`%%capture`: what a cell writes and shows, kept instead of sent."""
 
 from __future__ import annotations
 

@@ -80,9 +80,7 @@ class Session:
             self._magics.reloader.reload()
         if self._is_async or "asyncio" in source:
             self._is_async = True
-            eventloop.seem_to_run(
-                self._ready_loop(), lambda: self._evaluate(source, is_shown=True)
-            )
+            eventloop.seem_to_run(self._ready_loop(), lambda: self._evaluate(source, is_shown=True))
         else:
             self._evaluate(source, is_shown=True)
 

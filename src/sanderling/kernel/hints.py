@@ -199,10 +199,7 @@ def _closest(labels: list[Any], key: object, count: int) -> str:
 
 
 def _label(label: object) -> str:
-    if isinstance(label, (bool, int, float, str)):
-        text = repr(label)
-    else:
-        text = str(label)
+    text = repr(label) if isinstance(label, (bool, int, float, str)) else str(label)
     return text if len(text) <= _LABEL_CHARS_MAX else f"{text[:_LABEL_CHARS_MAX]}…"
 
 
@@ -273,7 +270,8 @@ def _of_encoding(error: UnicodeDecodeError) -> str | None:
 
 
 def _of_attribute(error: AttributeError) -> str | None:
-    name, owner = error.name, error.obj
+    name: Any = error.name
+    owner: Any = error.obj
     if not isinstance(name, str):
         return None
     is_module = isinstance(owner, type(sys))

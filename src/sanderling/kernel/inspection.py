@@ -1,6 +1,4 @@
-"""
-What is told of objects and names: `f?`, `f??`, `%who`, `%whos`.
-"""
+"""What is told of objects and names: `f?`, `f??`, `%who`, `%whos`."""
 
 from __future__ import annotations
 
@@ -26,7 +24,9 @@ def describe(value: object, name: str, *, is_long: bool) -> str:
 
     is_long: with its source, if it has one.
     """
-    fields = [(title, text) for title, text in _fields(value, name, is_long=is_long) if text is not None]
+    fields = [
+        (title, text) for title, text in _fields(value, name, is_long=is_long) if text is not None
+    ]
     width = max(len(title) for title, _ in fields) + 1
     return "\n".join(
         f"{title + ':':<{width}}" + ("\n" if "\n" in text else " ") + text for title, text in fields
@@ -121,7 +121,7 @@ def documentation(value: Any) -> str:
     """Its docstrings, for `%pdoc`."""
     is_class = inspect.isclass(value)
     first = f"Class docstring:\n{_indented(inspect.getdoc(value) or '<no docstring>')}"
-    call = value.__init__ if is_class else getattr(type(value), "__call__", None)
+    call = value.__init__ if is_class else vars(type(value)).get("__call__")
     told = inspect.getdoc(call) if call is not None else None
     title = "Init docstring" if is_class else "Call docstring"
     return first if told is None else f"{first}\n{title}:\n{_indented(told)}"

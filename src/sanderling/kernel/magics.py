@@ -1,7 +1,8 @@
 """
 The notebook commands that models write without thinking, at work: `%time`, `%%capture`, `!ls`.
 
-`notation.py` makes them calls of `Magics`. Unknown commands end the cell with an error that says so.
+`notation.py` makes them calls of `Magics`. Unknown commands end the cell with an error that says
+so.
 """
 
 from __future__ import annotations
@@ -9,17 +10,18 @@ from __future__ import annotations
 import builtins
 import cProfile
 import importlib
+import itertools
 import os
 import pstats
 import re
 import shlex
 import sys
-import types
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
-from sanderling.kernel import captured, inspection, packages, reloading, shell, timing
+from sanderling.kernel import captured, inspection, packages, reloading, running, shell, timing
 from sanderling.kernel.channel import Channel
+from sanderling.kernel.shell import SList
 
 # They set up a notebook's own screen; here there is nothing to set up.
 _WITHOUT_EFFECT = frozenset(
@@ -44,7 +46,7 @@ _NOT_FILLED_IN = frozenset({"time", "timeit", "prun", "history", "hist"})
 
 _OURS = __name__.rpartition(".")[0]  # where frames are the kernel's
 
-_compile, _exec, _modules = builtins.compile, builtins.exec, sys.modules
+_modules = sys.modules
 
 
 class UsageError(Exception):
@@ -148,7 +150,8 @@ class Magics:
                 print("Using matplotlib backend: inline")
             return None
         if name in _SHELL_NAMES:
-            return self._shell(f"{_SHELL_NAMES[name] or name} {arguments}")
+            self._shell(f"{_SHELL_NAMES[name] or name} {arguments}")
+            return None
         command = self._lines.get(name)
         if command is None:
             raise UsageError(f"There is no command `%{name}` here. Use plain Python instead.")
@@ -162,7 +165,8 @@ class Magics:
         if name.lower() in _RICH:
             return getattr(builtins, "display")(_rich(name.lower(), body))  # noqa: B009 - not Python's
         if name in ("bash", "sh", "zsh", "perl", "ruby", "python", "python3"):
-            return self._script((name, " ", arguments), body)
+            self._script((name, " ", arguments), body)
+            return None
         command = self._cells.get(name)
         if command is None:
             raise UsageError(f"There is no command `%%{name}` here. Use plain Python instead.")
@@ -200,9 +204,9 @@ class Magics:
         else:
             self._session.names["_exit_code"] = shell.run(command)
 
-    def _shell_lines(self, command: str) -> shell.SList:
+    def _shell_lines(self, command: str) -> SList:
         if packages.is_installer(command):
-            return shell.SList(packages.answer(command).splitlines())
+            return SList(packages.answer(command).splitlines())
         lines, self._session.names["_exit_code"] = shell.lines_of(command)
         return lines
 
@@ -227,7 +231,9 @@ class Magics:
     def _environment(self, arguments: str) -> object:
         if not arguments:
             return dict(os.environ)
-        name, is_set, value = re.match(r"([^\s=]+)(\s*=\s*|\s+|$)(.*)", arguments, re.S).groups()  # type: ignore[union-attr]
+        name, is_set, value = re.match(
+            r"([^\s=]+)(\s*=\s*|\s+|$)(.*)", arguments, re.DOTALL
+        ).groups()  # type: ignore[union-attr]
         if not is_set:
             if name not in os.environ:
                 raise UsageError(f"Environment does not have key: {name}")
@@ -248,42 +254,20 @@ class Magics:
             file.write(body if body.endswith("\n") else body + "\n")
 
     def _run_file(self, arguments: str) -> None:
-        """Run a file as a program of its own; its names are the session's afterwards."""
         words = shlex.split(arguments)
-        is_inside = "-i" in words[:1]
-        while words and words[0].startswith("-"):
-            words.pop(0)
+        options = list(itertools.takewhile(lambda word: word.startswith("-"), words))
+        words = words[len(options) :]
         if not words:
             raise UsageError("`%run` needs the name of a file.")
         path = os.path.expanduser(words[0])
         path = path if os.path.exists(path) or path.endswith(".py") else f"{path}.py"
-        if not os.path.exists(path):
-            raise FileNotFoundError(2, os.strerror(2), path)
-        main, argv = _modules["__main__"], sys.argv
-        module = main if is_inside else types.ModuleType("__main__")
-        module.__dict__["__file__"] = path
-        _modules["__main__"], sys.argv = module, [path, *words[1:]]
-        sys.path.insert(0, os.path.dirname(os.path.abspath(path)))
-        try:
-            with open(path, "rb") as file:
-                code = _compile(file.read(), os.path.abspath(path), "exec", dont_inherit=True)
-            _exec(code, module.__dict__)
-        except SystemExit as leaving:
-            if leaving.code not in (None, 0):
-                raise
-        finally:
-            _modules["__main__"], sys.argv = main, argv
-            sys.path.pop(0)
-            module.__dict__.pop("__file__", None)
-            names = {n: v for n, v in vars(module).items() if not n.startswith("__")}
-            self._session.names.update(names)
-            self._session.names["__ran__"] = module  # its functions need its names
+        running.run_file(path, words[1:], self._session.names, is_inside="-i" in options)
 
     # ---- time ----------------------------------------------------------------------------------
 
     def _time(self, arguments: str) -> object:
         source = "\n" * (self._scope.line - 1) + arguments
-        return timing.timed(lambda: self._session.evaluate(source, is_shown=False))
+        return self._timed(source)
 
     def _time_cell(self, arguments: str, body: str) -> object:
         if not body.strip() and not arguments:
@@ -291,7 +275,11 @@ class Magics:
         body = self._session.body_of_cell(body)
         # A statement behind `%%time` runs as well: it stands on the first line.
         source = body.replace("\n", f"{arguments}\n", 1) if arguments else body
-        return timing.timed(lambda: self._session.evaluate(source, is_shown=True))
+        return self._timed(source)
+
+    def _timed(self, source: str) -> object:
+        value = timing.timed(lambda: self._session.evaluate(source, is_shown=False))
+        return None if source.rstrip().endswith(";") else value
 
     def _profile(self, source: str) -> None:
         profile = cProfile.Profile()
@@ -301,7 +289,7 @@ class Magics:
             pstats.Stats(profile, stream=sys.stdout).sort_stats("tottime").print_stats(30)
 
     def _measure(self, arguments: str, body: str | None) -> object:
-        options, rest = _timeit_options(arguments)
+        options, rest = timing.options_of(arguments)
         if body is None and not rest:
             return None
         statement, setup = (rest, "") if body is None else (body, rest)
@@ -401,12 +389,3 @@ def _rich(name: str, text: str) -> object:
 def _text_of(path: str) -> str:
     with open(os.path.expanduser(path), encoding="utf-8") as file:
         return file.read()
-
-
-def _timeit_options(arguments: str) -> tuple[dict[str, str], str]:
-    """Return the options and the rest of `-n 10 -r 3 -q rest`."""
-    options: dict[str, str] = {}
-    while match := re.match(r"\s*-([nrp])\s*(\d+)(?:\s+|$)|\s*-([octqv])(?:\s+|$)", arguments):
-        options[match[1] or match[3]] = match[2] or ""
-        arguments = arguments[match.end() :]
-    return options, arguments.lstrip(" \t")

@@ -27,8 +27,11 @@ _QUESTION = r"%{0,2}(?!\d)[\w*]+(?:\.[\w*]+|\[-?\d+\])*"
 _HELP_AFTER = re.compile(rf"({_QUESTION})(\?\??)$")
 _HELP_BEFORE = re.compile(rf"(\?\??)\s*({_QUESTION})\s*;?$")
 _PROMPTS = (
-    (re.compile(r"\s*>>>(?: |$)", re.MULTILINE), re.compile(r"^\s*(?:>>>|\.\.\.)(?: |$)", re.M)),
-    (re.compile(r"\s*In \[\d+\]: "), re.compile(r"^\s*(?:In \[\d+\]: |\.{3,}: ?)", re.M)),
+    (
+        re.compile(r"\s*>>>(?: |$)", re.MULTILINE),
+        re.compile(r"^\s*(?:>>>|\.\.\.)(?: |$)", re.MULTILINE),
+    ),
+    (re.compile(r"\s*In \[\d+\]: "), re.compile(r"^\s*(?:In \[\d+\]: |\.{3,}: ?)", re.MULTILINE)),
 )
 _OPENERS, _CLOSERS = "([{", ")]}"
 

@@ -1,6 +1,4 @@
-"""
-`get_ipython()`: what code that was written for notebooks asks of the one it runs in.
-"""
+"""`get_ipython()`: what code that was written for notebooks asks of the one it runs in."""
 
 from __future__ import annotations
 

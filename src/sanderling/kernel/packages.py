@@ -1,6 +1,4 @@
-"""
-Commands that would install packages, answered: which are there, and why none can be added.
-"""
+"""Commands that would install packages, answered: which are there, and why none can be added."""
 
 from __future__ import annotations
 
@@ -148,7 +146,7 @@ def _shown(name: str) -> str:
         about = importlib.metadata.metadata(name)
     except importlib.metadata.PackageNotFoundError:
         return f"WARNING: Package(s) not found: {name}"
-    return "\n".join(f"{key}: {about.get(key, '')}" for key in ("Name", "Version", "Summary"))
+    return "\n".join(f"{key}: {about[key]}" for key in ("Name", "Version", "Summary"))
 
 
 def _key(name: str) -> str:

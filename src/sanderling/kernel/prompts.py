@@ -1,6 +1,4 @@
-"""
-What would wait for somebody at a keyboard, and says at once that nobody is there.
-"""
+"""What would wait for somebody at a keyboard, and says at once that nobody is there."""
 
 from __future__ import annotations
 
@@ -43,7 +41,9 @@ def _replace_debugger(module: ModuleType) -> None:
     """Have each way into a session with the debugger end with a sentence."""
 
     def ask(*_args: object, **_options: object) -> NoReturn:
-        raise EOFError("The debugger does not work here: nobody can type commands. Print the values.")
+        raise EOFError(
+            "The debugger does not work here: nobody can type commands. Print the values."
+        )
 
     names: Any = module
     names.Pdb.cmdloop = names.Pdb.interaction = ask

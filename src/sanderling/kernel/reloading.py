@@ -1,6 +1,4 @@
-"""
-`%autoreload`: modules that a cell has changed on disk are loaded again before the next one.
-"""
+"""`%autoreload`: modules that a cell has changed on disk are loaded again before the next one."""
 
 from __future__ import annotations
 

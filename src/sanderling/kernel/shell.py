@@ -141,7 +141,7 @@ class Script:
         names["_exit_code"] = done.returncode
         for name, text in ((self._out, done.stdout), (self._err, done.stderr)):
             if name:
-                names[name] = cast("bytes", text).decode(errors="replace")
+                names[name] = text.decode(errors="replace")
         if done.returncode and not self._may_fail:
             raise subprocess.CalledProcessError(done.returncode, cast("Any", body.encode()))
 

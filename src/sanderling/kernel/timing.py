@@ -1,12 +1,11 @@
-"""
-`%time` and `%timeit`, told in IPython's words.
-"""
+"""`%time` and `%timeit`, told in IPython's words."""
 
 from __future__ import annotations
 
 import gc
 import itertools
 import math
+import re
 import resource
 import time
 import timeit
@@ -92,3 +91,12 @@ def duration(seconds: float, precision: int = 3) -> str:
         return " ".join(parts)
     order = min(-int(math.floor(math.log10(seconds)) // 3), 3) if seconds > 0 else 3
     return f"{seconds * 1000.0**order:.{precision}g} {_UNITS[order]}"
+
+
+def options_of(arguments: str) -> tuple[dict[str, str], str]:
+    """Return the options and the rest of `-n 10 -r 3 -q rest`."""
+    options: dict[str, str] = {}
+    while match := re.match(r"\s*-([nrp])\s*(\d+)(?:\s+|$)|\s*-([octqv])(?:\s+|$)", arguments):
+        options[match[1] or match[3]] = match[2] or ""
+        arguments = arguments[match.end() :]
+    return options, arguments.lstrip(" \t")

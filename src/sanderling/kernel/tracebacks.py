@@ -18,7 +18,7 @@ from sanderling.kernel import protocol
 TRACEBACK_CHARS_MAX = 65536  # a recursion through two functions is a thousand different frames
 CELL_PREFIX = "<cell "
 
-_FRAMES_MAX = 40  # of one exception; more are told by the first and the last of them
+FRAMES_MAX = 40  # of one exception; more are told by the first and the last of them
 
 _KERNEL_FOLDER = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
@@ -88,8 +88,8 @@ class _Cut(traceback.StackSummary):
         places = [(f.filename, f.lineno, f.name) for f in frames]
         different = sum(here != before for here, before in pairwise(places)) + 1
         cut = cls()
-        if different > _FRAMES_MAX:
-            half = _FRAMES_MAX // 2
+        if different > FRAMES_MAX:
+            half = FRAMES_MAX // 2
             cut.left_out = len(frames) - 2 * half
             frames = [*frames[:half], *frames[-half:]]
         cut.extend(frames)
