@@ -23,6 +23,7 @@ _NAMES_MAX = 12  # that are listed
 _LABELS_MAX = 2000  # that are compared
 _ENTRIES_MAX = 5000  # of folders that are looked through for a file
 _LABEL_CHARS_MAX = 60
+_PATH_CHARS_MAX = 300
 _ENCODINGS = ("cp1252", "latin-1")
 
 # What newer versions of libraries no longer have: (class or module, name) → what to write.
@@ -145,10 +146,16 @@ def _frames(error: BaseException) -> Iterator[FrameType]:
     return reversed(frames)
 
 
+def _is_of_pandas(frame: FrameType) -> bool:
+    return str(frame.f_globals.get("__name__")).startswith("pandas.")
+
+
 def _locals_of(error: BaseException, kinds: tuple[type, ...]) -> Iterator[tuple[str, Any]]:
     """What pandas' own frames call `self`, `obj` or `left`, if it is one of `kinds`."""
-    for frame in _frames(error):
-        if not frame.f_globals.get("__name__", "").startswith("pandas."):
+    for place, frame in enumerate(_frames(error)):
+        if not _is_of_pandas(frame):
+            if place == 0:
+                return  # code of the user's that pandas called: its error is its own
             continue
         for name in ("self", "obj", "left"):
             value = frame.f_locals.get(name)
@@ -189,7 +196,9 @@ def _closest(labels: list[Any], key: object, count: int) -> str:
     wanted = str(key).strip("[]'\"").casefold()
     texts = {str(label).casefold().strip(): label for label in labels}
     close = [texts[t] for t in difflib.get_close_matches(wanted, texts, n=3, cutoff=0.6)]
-    close += [v for t, v in texts.items() if wanted and (wanted in t or t in wanted != "")]
+    stem = wanted.partition(".")[0]
+    close += [v for t, v in texts.items() if t and wanted and (wanted in t or t in wanted)]
+    close += [v for t, v in texts.items() if t.partition(".")[0] == stem]
     shown: list[Any] = []
     for label in [*close, *labels]:
         if not any(label is other for other in shown):
@@ -198,9 +207,9 @@ def _closest(labels: list[Any], key: object, count: int) -> str:
     return ", ".join(_label(label) for label in shown[:_NAMES_MAX]) + more
 
 
-def _label(label: object) -> str:
+def _label(label: object, chars_max: int = _LABEL_CHARS_MAX) -> str:
     text = repr(label) if isinstance(label, (bool, int, float, str)) else str(label)
-    return text if len(text) <= _LABEL_CHARS_MAX else f"{text[:_LABEL_CHARS_MAX]}…"
+    return text if len(text) <= chars_max else f"{text[:chars_max]}…"
 
 
 # ---- files --------------------------------------------------------------------------------------
@@ -214,11 +223,11 @@ def _of_files(path: object, data_folder: str) -> str | None:
     folder = os.path.dirname(os.path.abspath(path))
     elsewhere = [p for p in _named(wanted, data_folder) if os.path.dirname(p) != folder]
     if elsewhere:
-        return f"There is {', '.join(_label(p) for p in elsewhere[:3])}."
+        return f"There is {', '.join(_label(p, _PATH_CHARS_MAX) for p in elsewhere[:3])}."
     is_there = os.path.isdir(folder)
     looked_at = folder if is_there else data_folder
     names = [e.name + "/" * e.is_dir() for e in _entries(looked_at)]
-    start = "" if is_there else f"There is no folder {_label(folder)}. "
+    start = "" if is_there else f"There is no folder {_label(folder, _PATH_CHARS_MAX)}. "
     if not names:
         return f"{start}{looked_at} is empty."
     names.sort()
@@ -314,7 +323,7 @@ def _of_arguments(error: TypeError) -> str | None:
 
 
 def _of_numbers(error: ValueError) -> str | None:
-    is_pandas = any(f.f_globals.get("__name__", "").startswith("pandas.") for f in _frames(error))
+    is_pandas = any(map(_is_of_pandas, _frames(error)))
     if is_pandas and str(error).startswith("could not convert string to float"):
         return "Only columns of numbers can be used: numeric_only=True, or choose columns."
     return None
