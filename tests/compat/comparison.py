@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tests.compat.jupyter import JupyterKernel
@@ -19,6 +19,10 @@ class Bench:
     python: Path
     overlay: Path
     folder: Path
+
+    def at(self, name: str) -> Bench:
+        """The same in a folder of its own."""
+        return replace(self, folder=self.folder / name)
 
     def reference(self, cells: list[Cell], name: str = "jupyter") -> list[Outcome]:
         """What Jupyter shows."""
