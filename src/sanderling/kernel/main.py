@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NoReturn
 
-from sanderling.kernel import limits, network, prompts, protocol, sentences
+from sanderling.kernel import limits, network, prompts, protocol, sentences, spawning
 from sanderling.kernel.border import Border
 from sanderling.kernel.capture import Streams
 from sanderling.kernel.cell import Session, forget_cells
@@ -256,6 +256,7 @@ def _prepare_interpreter(display: Display) -> None:
     names: Any = builtins
     names.display = display.display
     prompts.install()
+    spawning.install()
     names.exit = names.quit = _exit_cell
 
 
