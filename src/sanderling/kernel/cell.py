@@ -56,6 +56,7 @@ class Session:
         self._recent: list[object] = ["", "", ""]
         self._last: object = ""  # what we have put into `_`
         self._inputs = ("", "", "")  # what was run before, newest first
+        self.count = 0  # cells that were run
         self._number = 0
         self._source = ""
         self._futures = 0
@@ -71,6 +72,7 @@ class Session:
     def run(self, source: str, number: int) -> None:
         """Run one cell. Raises whatever the cell raises."""
         self._number = number
+        self.count += 1
         _modules["__main__"] = self._main
         self.names.setdefault("__name__", "__main__")  # the cell before may have cleared it all
         # A warning is given once per line of a file; each cell is a new file with the old lines.
@@ -83,11 +85,6 @@ class Session:
             eventloop.seem_to_run(self._ready_loop(), lambda: self._evaluate(source, is_shown=True))
         else:
             self._evaluate(source, is_shown=True)
-
-    @property
-    def is_first_cell(self) -> bool:
-        """Whether no cell was run before."""
-        return sum(map(bool, self.sources)) <= 1
 
     def user_names(self) -> dict[str, Any]:
         """Return what the user has defined."""

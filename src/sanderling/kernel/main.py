@@ -213,7 +213,7 @@ class Kernel:
 
     def _hint(self, error: BaseException) -> str | None:
         """What helps after `error`. The objects that are looked at are the user's."""
-        is_first = self._session.is_first_cell
+        is_first = self._session.count == 1
         try:
             return self._border.cross(
                 lambda: hint(error, data_folder=self._data_folder, is_first_cell=is_first)
