@@ -115,6 +115,7 @@ class Box:
         self._overhead_bytes = overhead_bytes  # what its wall itself takes of memory
         self._loop = asyncio.get_running_loop()
         self._dead = asyncio.Event()
+        self.limits: BoxLimits | None = None  # that it has
         self._configured: asyncio.Future[None] | None = None
         self._cell: Cell | None = None
         self._cells = 0
@@ -147,9 +148,29 @@ class Box:
 
     async def configure(self, limits: BoxLimits) -> None:
         """
-        Set the limits of the container that takes this box; once, before its first cell.
+        Give the box to a container, with its limits; once, before its first cell.
 
         A way out that nobody took is closed: from then on the box is refused there.
+
+        Raises:
+            SpawnFailed: a limit could not be set; the box is dead then.
+        """
+        self.close_way_out()
+        if limits != self.limits:
+            await self.prepare(limits)
+
+    def close_way_out(self) -> None:
+        """Close the socket of the way out, if nobody took it."""
+        if self._handles is not None:
+            self._handles.close_listener()
+
+    def may_become(self, limits: BoxLimits) -> bool:
+        """Whether it may be given these limits: threads of libraries cannot be taken away."""
+        return self.limits is None or self.limits.cpu_count == limits.cpu_count
+
+    async def prepare(self, limits: BoxLimits) -> None:
+        """
+        Set limits, before anybody has the box. They may be set again, until its first cell.
 
         Raises:
             SpawnFailed: a limit could not be set; the box is dead then.
@@ -161,8 +182,6 @@ class Box:
             "cpu_count": None if cpu_count is None else max(1, round(cpu_count)),
             "proxy": egress.URL if limits.allowed_domains else None,
         }
-        if self._handles is not None:
-            self._handles.close_listener()
         self._configured = self._loop.create_future()
         try:
             if self._group is not None:
@@ -175,11 +194,15 @@ class Box:
             async with asyncio.timeout(CONFIGURE_DEADLINE_S):
                 await self._send(header, b"")
                 await self._configured
+            # Asked once, so that the files it is asked in are open when the first cell ends.
+            self._counts = self._count()
+            self.has_company()
         except (OSError, TimeoutError, BoxDied) as error:
             self._configured.cancel()  # nobody waits for it any more
             self.kill()
             await self.wait_dead()
             raise SpawnFailed(f"The limits of a new box could not be set: {error}") from error
+        self.limits = limits
 
     async def run_cell(self, code: str) -> AsyncIterator[Shown]:
         """
