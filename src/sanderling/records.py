@@ -31,19 +31,31 @@ class LogsOutput:
 
 @dataclass(frozen=True, slots=True)
 class ResultOutput:
-    """The repr of the cell's last expression, or a displayed object's text."""
+    """
+    The text of the cell's last expression, or a displayed object's.
+
+    data: the same for people, by media type: HTML, Markdown, LaTeX, JSON (as its text). Made by the
+        code: to be shown only where it can do no harm.
+    """
 
     text: str
+    data: dict[str, str] = field(default_factory=dict)
     type: Literal["result"] = "result"
 
 
 @dataclass(frozen=True, slots=True)
 class ImageOutput:
-    """A picture the code showed. It is also a container file: `file_id`, at `path`."""
+    """
+    A picture the code showed. It is also a container file: `file_id`, at `path`.
+
+    chart: what a chart shows, as data: axes and series. Made in the box, as `data` of a result is.
+    """
 
     data_url: str  # data:image/png;base64,…
     file_id: str
     path: str  # /mnt/data/figure_1.png
+    chart: dict[str, Any] | None = None
+    data: dict[str, str] = field(default_factory=dict)
     type: Literal["image"] = "image"
 
 

@@ -3,7 +3,8 @@ A real kernel in an ordinary process, driven over its real socket and pipes: no 
 
 `run` keeps the host's ordering rule (docs/protocol.md, rule 2) and returns what a cell showed as
 plain values, neighbouring text of one stream joined: ("stdout", text), ("stderr", text),
-("result", text), ("image", header, bytes), ("error", name, message, traceback), ("done", status).
+("result", text), ("display", text, parts, and display id and whether it is an update if it has
+one), ("image", header, bytes), ("clear",), ("error", name, message, traceback), ("done", status).
 """
 
 from __future__ import annotations
@@ -258,8 +259,16 @@ class KernelProcess:
                 self._add_text(shown, header["stream"], body)
             case "result":
                 shown.append(("result", body.decode()))
+            case "display":
+                text, parts = protocol.parts_of(frame)
+                identity = [header["display_id"], header["is_update"]]
+                extra = [] if identity == [None, False] else identity
+                shown.append(("display", text.decode(), dict(parts), *extra))
             case "image":
-                shown.append(("image", dict(header), body))
+                data, parts = protocol.parts_of(frame)
+                shown.append(("image", {**header, "parts": dict(parts)}, data))
+            case "clear":
+                shown.append(("clear",))
             case "error":
                 shown.append(("error", header["name"], header["message"], body.decode()))
             case other:

@@ -41,7 +41,7 @@ def test_the_value_of_a_last_expression_is_shown(
     shown = kernel.run(code)
 
     if result is None:
-        assert shown[0][1].startswith("<function <lambda> at")
+        assert shown[0][1].startswith("<function __main__.<lambda>()>")
     else:
         assert shown == [("result", result), OK]
 

@@ -15,13 +15,29 @@ from sanderling.kernel.protocol import Assembler, Frame, FrameError
 
 NONCE = "0123456789abcdef" * 2
 
+SHOWN: dict[str, Any] = {
+    "parts": [["text/html", 3], ["application/vnd.plotly.v1+json", 2]],
+    "display_id": "one",
+    "is_update": True,
+}
+IMAGE: dict[str, Any] = {
+    "mime": "image/png",
+    "name": "a.png",
+    "saved_path": None,
+    "parts": [],
+    "display_id": None,
+    "is_update": False,
+}
+
 FROM_KERNEL: list[dict[str, Any]] = [
     {"op": "ready", "python": "3.11.2", "pid": 1},
     {"op": "configured"},
     {"op": "logs", "nonce": NONCE, "stream": "stdout"},
     {"op": "result", "nonce": NONCE},
-    {"op": "image", "nonce": NONCE, "mime": "image/png", "name": "a.png", "saved_path": None},
-    {"op": "image", "nonce": NONCE, "mime": "image/jpeg", "name": "é", "saved_path": "/mnt/data/é"},
+    {"op": "display", "nonce": NONCE, **SHOWN},
+    {"op": "image", "nonce": NONCE, **IMAGE},
+    {"op": "image", "nonce": NONCE, **IMAGE, "name": "é", "saved_path": "/mnt/data/é"},
+    {"op": "clear", "nonce": NONCE},
     {"op": "error", "nonce": NONCE, "name": "ValueError", "message": "no"},
     {"op": "done", "nonce": NONCE, "status": "ok"},
 ]
@@ -30,7 +46,7 @@ FROM_HOST: list[dict[str, Any]] = [
     {"op": "configure", "memory_bytes": None, "cpu_count": 2, "proxy": "http://127.0.0.1:3128"},
     {"op": "execute", "cell": 1, "nonce": NONCE},
 ]
-BODIES = ("logs", "result", "image", "error", "execute")
+BODIES = ("logs", "result", "display", "image", "error", "execute")
 
 
 def feed_all(assembler: Assembler, header: dict[str, Any], body: bytes = b"") -> list[Frame | None]:
@@ -131,17 +147,28 @@ def test_an_unfinished_value_is_dropped_when_another_begins() -> None:
         message({"op": "result", "nonce": NONCE, "more": 1}),
         message({"op": "result", "nonce": NONCE, "more": None}),
         message({"op": "done", "nonce": NONCE, "status": "died"}),
-        message({"op": "image", "nonce": NONCE, "mime": "text/html", "name": "", "saved_path": ""}),
-        message(
-            {
-                "op": "image",
-                "nonce": NONCE,
-                "mime": "image/png",
-                "name": "x" * 201,
-                "saved_path": None,
-            }
+        *(
+            message({"op": "image", "nonce": NONCE, **IMAGE, **wrong})
+            for wrong in (
+                {"mime": "text/html"},
+                {"name": "x" * 201},
+                {"saved_path": 1},
+                {"parts": None},
+                {"parts": [["text/html", -1]]},
+                {"parts": [["text/html", True]]},
+                {"parts": [["text/html"]]},
+                {"parts": [["text", 1]]},
+                {"parts": [["text/ht ml", 1]]},
+                {"parts": [["audio/wav", 1]]},
+                {"parts": [["text/html", 1], ["text/html", 1]]},
+                {"parts": [["text/html", protocol.PARTS_BYTES_MAX + 1]]},
+                {"parts": [[f"text/{n}", 0] for n in range(protocol.PARTS_MAX + 1)]},
+                {"display_id": "x" * 201},
+                {"display_id": 5},
+                {"is_update": None},
+            )
         ),
-        message({"op": "image", "nonce": NONCE, "mime": "image/png", "name": "x", "saved_path": 1}),
+        message({"op": "clear", "nonce": NONCE}, b"body"),
         message({"op": "error", "nonce": NONCE, "name": "E", "message": "x" * 8001}),
         message({"op": "error", "nonce": NONCE, "name": "\ud800", "message": ""}),
         message({"op": "execute", "cell": 1, "nonce": NONCE}),
@@ -239,3 +266,17 @@ def test_what_is_expected_of_one_cell_is_checked_for_the_next() -> None:
         assembler.feed(protocol.prefix({"op": "done", "nonce": NONCE, "status": "ok"}) + b"body")
     with pytest.raises(FrameError):
         assembler.feed(protocol.prefix({"op": "done", "nonce": "%b", "status": "ok"}))
+
+
+def test_parts_follow_the_text_or_picture() -> None:
+    header = {"op": "display", "nonce": NONCE, **SHOWN}
+
+    text, parts = protocol.parts_of(Frame(header, b"text<b>{}"))
+
+    assert text == b"text"
+    assert parts == (("text/html", "<b>"), ("application/vnd.plotly.v1+json", "{}"))
+
+
+def test_parts_longer_than_their_message_are_refused() -> None:
+    with pytest.raises(FrameError):
+        protocol.parts_of(Frame({"op": "display", "nonce": NONCE, **SHOWN}, b"1234"))

@@ -23,7 +23,7 @@ from sanderling.api.replies import json_reply
 from sanderling.api.routing import Organization, Partners
 from sanderling.api.sse import EventStream, frame
 from sanderling.api.validation import RequestModel
-from sanderling.containers.happenings import OutputAppeared
+from sanderling.containers.happenings import OutputAppeared, OutputsCleared
 from sanderling.errors import NotFound, SanderlingError
 from sanderling.ids import new_id
 from sanderling.observe import logs
@@ -59,9 +59,11 @@ def output_object(output: Output) -> dict[str, Any]:
         case LogsOutput():
             return {"type": "logs", "stream": output.stream, "logs": output.logs}
         case ResultOutput():
-            return {"type": "result", "text": output.text}
+            return {"type": "result", "text": output.text, **_data(output)}
         case ImageOutput():
-            return {"type": "image", "url": output.data_url, "file_id": output.file_id}
+            image = {"type": "image", "url": output.data_url, "file_id": output.file_id}
+            chart = {} if output.chart is None else {"chart": output.chart}
+            return {**image, **_data(output), **chart}
         case ErrorOutput():
             return {
                 "type": "error",
@@ -71,6 +73,10 @@ def output_object(output: Output) -> dict[str, Any]:
             }
         case _:
             assert_never(output)
+
+
+def _data(output: ResultOutput | ImageOutput) -> dict[str, Any]:
+    return {"data": output.data} if output.data else {}
 
 
 def artifact_object(artifact: Artifact) -> dict[str, Any]:
@@ -164,6 +170,8 @@ async def _frames(cell: RunningCell) -> AsyncGenerator[bytes, None]:
                 case OutputAppeared(index=index, output=output):
                     data = {"execution_id": cell.execution_id, "index": index}
                     yield event("container.execution.output", **data, output=output_object(output))
+                case OutputsCleared():
+                    yield event("container.execution.cleared", execution_id=cell.execution_id)
                 case Execution():
                     yield event(
                         "container.execution.completed", execution=execution_object(happening)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -13,9 +14,11 @@ from openai import AsyncOpenAI, AsyncStream
 
 from sanderling.cli.answering import sdk_errors_as_ours
 from sanderling.cli.execution import Job, Place
+from sanderling.containers import charts
 from sanderling.errors import ProtocolBroken
 from sanderling.sandbox.base import (
     ChangedFile,
+    Cleared,
     Ended,
     Error,
     Happening,
@@ -52,6 +55,8 @@ class RemoteContainer:
                         self.execution_id = event["execution"]["id"]
                     case "container.execution.output":
                         yield await self._happening(event["output"])
+                    case "container.execution.cleared":
+                        yield Cleared()
                     case "container.execution.completed":
                         yield self._ended(event["execution"])
 
@@ -60,7 +65,7 @@ class RemoteContainer:
             case "logs":
                 return Logs(output["stream"], output["logs"])
             case "result":
-                return Result(output["text"])
+                return Result(output["text"], _parts(output))
             case "error":
                 return Error(output["name"], output["message"], output["traceback"])
             case "image":
@@ -70,7 +75,8 @@ class RemoteContainer:
                 header, _, encoded = output["url"].partition(",")
                 mime = header.removeprefix("data:").partition(";")[0]
                 data = base64.b64decode(encoded)
-                return Image(mime=mime, data=data, name=Path(file.path).name, saved_path=file.path)
+                name = Path(file.path).name
+                return Image(mime, data, name, saved_path=file.path, parts=_parts(output))
         raise ProtocolBroken(f"The server sent an output of an unknown kind: {output['type']}.")
 
     def _ended(self, execution: dict[str, Any]) -> Ended:
@@ -98,6 +104,13 @@ class RemoteContainer:
         async with content as body:
             async for chunk in body.iter_bytes():
                 yield chunk
+
+
+def _parts(output: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+    """Return what a server tells of a value beside its text or picture."""
+    parts = tuple((str(mime), str(text)) for mime, text in output.get("data", {}).items())
+    chart = output.get("chart")
+    return parts if chart is None else (*parts, (charts.CHART_TYPE, json.dumps(chart)))
 
 
 @asynccontextmanager

@@ -11,7 +11,9 @@ import click
 
 from sanderling.cli import terminal
 from sanderling.cli.saving import SavedFile
-from sanderling.sandbox.base import Ended, Error, Happening, Image, Logs, Result
+from sanderling.containers import charts
+from sanderling.containers.screen import settled
+from sanderling.sandbox.base import Cleared, Ended, Error, Happening, Image, Logs, Result
 
 
 class Live:
@@ -30,8 +32,8 @@ class Live:
                 pass  # sys.exit() is how a program ends, not a failure to explain
             case Error(traceback=traceback):
                 self._write_line("stderr", traceback)
-            case Image() | Ended():
-                pass  # a picture is a saved file, and the end is told by `finish`
+            case Image() | Cleared() | Ended():
+                pass  # a picture is a saved file; what was written stays; `finish` tells the end
 
     def finish(self, ended: Ended, saved: list[SavedFile]) -> None:
         if ended.notice is not None:
@@ -55,6 +57,7 @@ class Json:
 
     def __init__(self) -> None:
         self._outputs: list[dict[str, Any]] = []
+        self._places: dict[str, int] = {}  # by display id
 
     def show(self, happening: Happening) -> None:
         match happening:
@@ -65,23 +68,43 @@ class Json:
                 else:
                     self._outputs.append({"type": "logs", "stream": stream, "logs": text})
             case Result(text=text):
-                self._outputs.append({"type": "result", "text": text})
+                self._put(happening, {"type": "result", "text": text})
             case Error(name=name, message=message, traceback=traceback):
                 self._outputs.append(
                     {"type": "error", "name": name, "message": message, "traceback": traceback}
                 )
             case Image(mime=mime, data=data):
                 url = f"data:{mime};base64,{base64.b64encode(data).decode('ascii')}"
-                self._outputs.append({"type": "image", "url": url})
+                self._put(happening, {"type": "image", "url": url})
+            case Cleared():
+                self._outputs.clear()
+                self._places.clear()
             case Ended():
                 pass
+
+    def _put(self, shown: Result | Image, output: dict[str, Any]) -> None:
+        """Add a value, or put it in the place of the one it takes."""
+        if shown.parts and (data := charts.data_of(shown.parts)):
+            output["data"] = data
+        if isinstance(shown, Image) and (chart := charts.chart_of(shown.parts)) is not None:
+            output["chart"] = chart
+        place = self._places.get(shown.display_id or "") if shown.is_update else None
+        if place is not None:
+            self._outputs[place] = output
+            return
+        if shown.display_id is not None:
+            self._places[shown.display_id] = len(self._outputs)
+        self._outputs.append(output)
 
     def finish(self, ended: Ended, saved: list[SavedFile]) -> None:
         execution = {
             "object": "container.execution",
             "status": ended.status,
             "notice": ended.notice,
-            "outputs": self._outputs,
+            "outputs": [
+                {**o, "logs": settled(o["logs"])} if o["type"] == "logs" else o
+                for o in self._outputs
+            ],
             "files": [
                 {"path": file.path, "bytes": file.bytes, "saved_to": str(file.saved_to)}
                 for file in saved

@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator, Callable, Mapping
+import contextlib
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import assert_never
 
+from sanderling.containers import charts
 from sanderling.containers.boxes import VARIABLES_GONE, Boxes, Live
 from sanderling.containers.files import FILES_PER_CONTAINER_MAX, Files
 from sanderling.containers.happenings import ContainerHappening, OutputLog
@@ -38,9 +40,11 @@ from sanderling.records import (
     Execution,
     ImageOutput,
     LogsOutput,
+    Output,
     ResultOutput,
 )
 from sanderling.sandbox.base import (
+    Cleared,
     Ended,
     Error,
     Happening,
@@ -100,7 +104,8 @@ class Cell:
     """
     One execution at work; `perform` is called once.
 
-    tell: is handed every OutputAppeared as it happens and the Execution at the end.
+    tell: is handed every OutputAppeared and OutputsCleared as it happens, and the Execution at
+        the end.
     """
 
     def __init__(
@@ -128,6 +133,8 @@ class Cell:
         self._log = OutputLog()
         self._notices: list[str] = []
         self._artifacts: dict[str, Artifact] = {}  # by path, in the order they appeared
+        # Of those shown that the code has not saved itself: path and display id.
+        self._pictures: dict[str, str | None] = {}
 
     async def perform(self, live: Live) -> Execution:
         """
@@ -224,10 +231,15 @@ class Cell:
             case Logs(stream=stream, text=text):
                 self._tell(self._log.add(LogsOutput(stream, text)))
             case Result(text=text):
-                self._tell(self._log.add(ResultOutput(text)))
+                self._show(happening, ResultOutput(text, charts.data_of(happening.parts)))
+            case Cleared():
+                await self._clear(live)
             case Error(name=name, message=message, traceback=traceback):
                 self._tell(self._log.add(ErrorOutput(name, message, traceback)))
             case Image():
+                if happening.is_update:
+                    replaced = [p for p, i in self._pictures.items() if i == happening.display_id]
+                    await self._drop_pictures(replaced, live)
                 try:
                     file = await self._keep_image(happening, live)
                 except (StorageFull, TooLarge) as error:
@@ -238,11 +250,33 @@ class Cell:
                 self._artifacts[file.path] = _artifact(file)
                 encoded = base64.b64encode(happening.data).decode("ascii")
                 data_url = f"data:{happening.mime};base64,{encoded}"
-                self._tell(self._log.add(ImageOutput(data_url, file.id, file.path)))
+                chart = charts.chart_of(happening.parts)
+                data = charts.data_of(happening.parts)
+                self._show(happening, ImageOutput(data_url, file.id, file.path, chart, data))
             case Ended():
                 raise AssertionError("Ended is not an output")
             case _:
                 assert_never(happening)
+
+    def _show(self, shown: Result | Image, output: Output) -> None:
+        if shown.display_id is None:
+            self._tell(self._log.add(output))
+        else:
+            self._tell(self._log.add_displayed(output, shown.display_id, is_update=shown.is_update))
+
+    async def _clear(self, live: Live) -> None:
+        """Nothing is shown any more; of pictures that only we have kept nothing is left."""
+        await self._drop_pictures(list(self._pictures), live)
+        self._tell(self._log.clear())
+
+    async def _drop_pictures(self, paths: Sequence[str], live: Live) -> None:
+        async with live.lock:
+            for path in paths:
+                del self._pictures[path]
+                self._artifacts.pop(path, None)
+                if not live.is_closed:
+                    await self._boxes.delete(self._container.id, path)
+                    await self._files.drop_path(self._container.id, path)
 
     async def _keep_image(self, image: Image, live: Live) -> ContainerFile:
         """Return the container file of a picture: the one the code saved, or one we make."""
@@ -267,11 +301,10 @@ class Cell:
             file = await self._files.take(
                 self._container.id, path, _once(image.data), bytes_max=len(image.data)
             )
-            try:
+            # Where there is no room, the picture was shown and is kept; the code cannot open it.
+            with contextlib.suppress(TooLarge, InvalidRequest):
                 await self._boxes.write(self._container.id, path, _once(image.data))
-            except (TooLarge, InvalidRequest):
-                # The picture was shown and is kept; the code just cannot open it.
-                return file
+            self._pictures[path] = image.display_id
             return file
 
     async def _free_path(self, name: str) -> str:

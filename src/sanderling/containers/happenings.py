@@ -3,13 +3,16 @@ What an execution in a container tells while it runs, and the record it leaves.
 
 The sandbox reports bursts; clients and models are shown outputs. `OutputLog` is the one place that
 turns bursts into numbered outputs: adjacent bursts on one stream are one output that grows, any
-other happening begins a new one, so what was streamed and what is recorded cannot differ.
+other happening begins a new one or takes the place of an earlier one, so what was streamed and what
+is recorded cannot differ. Text that went back over itself (a progress bar) is streamed as it was
+written and recorded as a terminal would show it at the end.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sanderling.containers import screen
 from sanderling.records import Execution, LogsOutput, Output
 
 
@@ -19,14 +22,20 @@ class OutputAppeared:
     An output, or more of one.
 
     index: counts the outputs of the execution. A LogsOutput with the index of the happening before
-        it continues that output; append its text.
+        it continues that output; append its text. Any other output with an index that was told
+        before takes the place of that one.
     """
 
     index: int
     output: Output
 
 
-ContainerHappening = OutputAppeared | Execution
+@dataclass(frozen=True, slots=True)
+class OutputsCleared:
+    """All outputs so far are gone; the next has the index 0."""
+
+
+ContainerHappening = OutputAppeared | OutputsCleared | Execution
 
 
 class OutputLog:
@@ -35,6 +44,33 @@ class OutputLog:
     def __init__(self) -> None:
         self._outputs: list[Output] = []
         self._bursts: list[str] = []  # of the last output, when it is logs; joined when it ends
+        self._places: dict[str, int] = {}  # by display id
+
+    def clear(self) -> OutputsCleared:
+        """Forget every output."""
+        self._outputs.clear()
+        self._bursts.clear()
+        self._places.clear()
+        return OutputsCleared()
+
+    def add_displayed(self, output: Output, display_id: str, *, is_update: bool) -> OutputAppeared:
+        """Take an output with an identity: an update goes to the place of the one before it."""
+        index = self._places.get(display_id) if is_update else None
+        if index is not None:
+            self._outputs[index] = output
+            return OutputAppeared(index, output)
+        appeared = self.add(output)
+        self._places[display_id] = appeared.index
+        return appeared
+
+    def put(self, appeared: OutputAppeared) -> None:
+        """Take what another log has told."""
+        last = len(self._outputs) - 1
+        is_more = appeared.index == last and isinstance(appeared.output, LogsOutput)
+        if appeared.index > last or is_more:
+            self.add(appeared.output)
+        else:
+            self._outputs[appeared.index] = appeared.output
 
     def add(self, output: Output) -> OutputAppeared:
         """Take one output or burst; return it under the index it belongs to."""
@@ -65,4 +101,4 @@ class OutputLog:
         last = self._outputs[-1] if self._outputs else None
         if isinstance(last, LogsOutput):
             self._bursts = ["".join(self._bursts)]
-            self._outputs[-1] = LogsOutput(last.stream, self._bursts[0])
+            self._outputs[-1] = LogsOutput(last.stream, screen.settled(self._bursts[0]))

@@ -34,6 +34,7 @@ _LOGS: dict[Stream, bytes] = {
     for stream in DESCRIPTORS
 }
 
+_CLEAR = protocol.prefix({"op": "clear", "nonce": "%b"})
 _DONE = protocol.prefix({"op": "done", "nonce": "%b", "status": "%b"})
 
 # Taken now: these run while user code may have put others in their place.
@@ -56,6 +57,7 @@ class Channel:
         self._is_sending = False
         self._waiting: list[tuple[Stream, bytes]] = []
         self._kept: list[Sent] | None = None
+        self._will_clear = False  # before the next thing that is shown
         self._nonce: str | None = None
         self._prefixes: dict[Stream, bytes] = {}
         self._flush: Callable[[], None] | None = None
@@ -71,9 +73,18 @@ class Channel:
         """Have `flush` called before each message that is not text, for text held back."""
         self._flush = flush
 
+    def clear(self, *, is_waiting: bool) -> None:
+        """Have the host forget what the cell has shown: now, or before what it shows next."""
+        if self._flush is not None:
+            self._flush()
+        self._will_clear = is_waiting
+        if not is_waiting:
+            self.send("clear")
+
     def begin(self, nonce: str) -> None:
         """From now on, what is sent belongs to the cell with this nonce."""
         with self._lock:
+            self._will_clear = False
             self._nonce = nonce
             for stream, template in _LOGS.items():
                 self._prefixes[stream] = template % nonce.encode()
@@ -135,6 +146,8 @@ class Channel:
         if self._kept is not None:
             self._kept.append((op, body, fields))
             return
+        if self._will_clear and op != "done":
+            self.clear(is_waiting=False)
         with self._lock:
             header = {"op": op, **fields}
             if self._nonce is not None:
@@ -164,6 +177,9 @@ class Channel:
                 return
             if self._nonce is None:
                 return
+            if self._will_clear:
+                self._will_clear = False
+                self._transmit(_CLEAR % self._nonce.encode())
             self._is_sending = True
             try:
                 self._yield_to_pipes()

@@ -1,20 +1,57 @@
 """
-How a value is shown: as a picture if it has one, else as the text of its repr.
+How a value is shown: as a picture if it has one, else as its text; with it, what people may be
+shown instead (HTML, LaTeX, JSON).
 
-`Display.show` serves the last expression of a cell and the builtin `display(…)` alike.
+`Display.show` serves the last expression of a cell, the builtin `display(…)` and IPython's alike.
+One value is one message, whatever it offers.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import ModuleType
 from typing import Any, cast
 
-from sanderling.kernel import figures, protocol
+from sanderling.kernel import mimes, protocol
 from sanderling.kernel.channel import Channel
 from sanderling.kernel.figures import Figures, Picture
+from sanderling.kernel.hooks import after_import
+from sanderling.kernel.interactive import Interactive
+from sanderling.kernel.ipython import IPython
+from sanderling.kernel.pretty import pretty
+from sanderling.kernel.windows import Windows
+
+_SUFFIXES = {
+    "image/png": ".png",
+    "image/jpeg": ".jpg",
+    "image/svg+xml": ".svg",
+    "image/gif": ".gif",
+    "image/webp": ".webp",
+}
+# Of exactly these kinds a value has nothing but its text.
+_PLAIN = frozenset({int, float, str, bool, bytes, complex, list, tuple, dict, set, frozenset})
+_DISPLAY_IDS_MAX = 10_000
+
+
+class DisplayHandle:
+    """What `display(…, display_id=True)` returns: shows other values in the same place."""
+
+    def __init__(self, display: Display, display_id: str) -> None:
+        self.display_id = display_id
+        self._display = display
+
+    def display(self, value: object, **options: Any) -> None:
+        """Show a value under this identity."""
+        self._display.display(value, display_id=self.display_id, **options)
+
+    def update(self, value: object, **options: Any) -> None:
+        """Show a value in the place of the one before."""
+        self._display.update(value, display_id=self.display_id, **options)
+
+    def __repr__(self) -> str:
+        return f"<DisplayHandle display_id={self.display_id}>"
 
 
 class Display:
@@ -22,13 +59,27 @@ class Display:
 
     def __init__(self, channel: Channel, data_folder: str) -> None:
         self.figures = Figures(data_folder, self.show_picture)
+        self.interactive = Interactive(data_folder, self.show_bundle)
+        self._windows = Windows(self.show_picture, self.show, self._identified)
+        self._ipython = IPython(self.display, self.publish, self.clear)
         self._channel = channel
         self._count = 0
+        self._identity: tuple[str | None, bool] = (None, False)
+        self._known: dict[str, None] = {}  # display ids that were shown
 
     def install(self) -> None:
         """Have figures and pictures shown wherever libraries would open a window."""
         self.figures.install()
-        figures.after_import({"PIL.ImageShow": self._wrap_viewer})
+        self.interactive.install()
+        self._windows.install()
+        self._ipython.install()
+        after_import({"pandas": _set_for_notebooks})
+
+    def begin(self) -> None:
+        """A new cell: nothing has been shown in it."""
+        self.figures.begin()
+        self.interactive.begin()
+        self._windows.begin()
 
     def show(self, value: object, *, is_wanted: bool = True) -> None:
         """
@@ -36,80 +87,161 @@ class Display:
 
         is_wanted: False: leave out a figure whose picture the cell has shown already.
         """
-        if self.figures.is_figure(value):
+        if type(value) in _PLAIN:
+            self.show_text(pretty(value))
+        elif self.figures.is_figure(value):
             self.figures.show(value, is_wanted=is_wanted)
-            return
-        picture = self._picture(value)
-        if picture is not None:
-            self.show_picture(picture)
-        else:
-            self.show_text(repr(value))
+        elif not self.interactive.show(value):
+            self._show_rich(value, None, None)
 
     def show_result(self, value: object) -> None:
         """Show the value of a cell's last expression."""
         self.show(value, is_wanted=False)
 
-    def display(self, *values: object, **_options: object) -> None:
-        """Show each value at this moment. Options of IPython's function are accepted, unused."""
-        for value in values:
-            self.show(value)
+    def display(
+        self,
+        *values: Any,
+        include: mimes.Kinds = None,
+        exclude: mimes.Kinds = None,
+        display_id: object = None,
+        raw: bool = False,
+        clear: bool = False,
+        **options: Any,
+    ) -> DisplayHandle | None:
+        """Show each value at this moment; as IPython's function of this name."""
+        if clear:
+            self.clear(wait=True)
+        if display_id is True:
+            display_id = os.urandom(16).hex()
+        if not values and display_id is None and options and not raw:
+            return None
+        with self._identified(display_id, is_update=bool(options.get("update"))) as is_shown:
+            for value in values if is_shown else ():
+                if raw:
+                    self.show_bundle(dict(value))
+                elif include or exclude:
+                    self._show_rich(value, include, exclude)
+                else:
+                    self.show(value)
+        return None if display_id is None else DisplayHandle(self, str(display_id))
+
+    def update(self, value: object, *, display_id: object, **options: Any) -> None:
+        """Show a value in the place of the last of that identity; nowhere, if there was none."""
+        self.display(value, display_id=display_id, **{**options, "update": True})
+
+    def publish(
+        self, data: Any, metadata: object = None, *, transient: Any = None, **options: Any
+    ) -> None:
+        """Show a bundle of media types as it is; as IPython's `publish_display_data`."""
+        del metadata
+        display_id = (transient or {}).get("display_id")
+        with self._identified(display_id, is_update=bool(options.get("update"))) as is_shown:
+            if is_shown:
+                self.show_bundle(dict(data))
+
+    def clear(self, wait: bool = False) -> None:
+        """Take back what the cell has shown: at once, or when it shows something next."""
+        self._channel.clear(is_waiting=bool(wait))
+
+    # ---- one message a value -------------------------------------------------------------------
 
     def show_text(self, text: str) -> None:
         """Show a text as it is, cut to what one value may carry."""
-        data = text.encode("utf-8", "backslashreplace")
-        if len(data) > protocol.VALUE_BYTES_MAX:
-            note = f"\n[… cut: {len(data):,} bytes in all …]".encode()
-            # The cut may fall inside a character; what is left of it goes.
-            whole = data[: protocol.VALUE_BYTES_MAX - len(note)].decode("utf-8", "ignore")
-            data = whole.encode() + note
-        self._channel.send("result", data)
+        self._send_text(text, ())
 
     def show_picture(self, picture: Picture) -> None:
         """Show a picture, or say that it is too large to be shown."""
-        if len(picture.data) > protocol.VALUE_BYTES_MAX:
+        if len(picture.data) > protocol.VALUE_BYTES_MAX - protocol.PARTS_BYTES_MAX:
             size = f"{len(picture.data) / 1e6:.1f} MB"
             self.show_text(f"[{picture.name} is too large to be shown: {size}]")
             return
+        display_id, is_update = self._identity
         self._channel.send(
             "image",
-            picture.data,
+            picture.data + b"".join(data for _, data in picture.parts),
             mime=picture.mime,
             name=protocol.clean(picture.name, protocol.NAME_CHARS_MAX),
             saved_path=picture.saved_path,
+            parts=[[mime, len(data)] for mime, data in picture.parts],
+            display_id=display_id,
+            is_update=is_update,
         )
 
-    def _picture(self, value: object) -> Picture | None:
-        if isinstance(value, type):
-            return None  # the class of pictures is not one
-        for mime, offered in figures.pictures_of(value):
-            data = _bytes_of(offered, is_text=mime == "image/svg+xml")
-            if data:
-                self._count += 1
-                suffix = {"image/png": ".png", "image/jpeg": ".jpg"}.get(mime, ".svg")
-                return Picture(mime, data, f"image_{self._count}{suffix}")
-        return None
+    def show_bundle(self, bundle: mimes.Bundle, *, name: str | None = None) -> None:
+        """Show what a bundle has: a picture if there is one, else the text; the rest beside it."""
+        parts, left_out = mimes.parts_of(bundle)
+        picture = mimes.picture_in(bundle)
+        if picture is not None:
+            mime, data = picture
+            self._count += 1
+            name = name or f"image_{self._count}{_SUFFIXES[mime]}"
+            others = tuple((m, d) for m, d in parts if m != mime)
+            self.show_picture(Picture(mime, data, name, parts=others))
+            return
+        text = bundle.get(mimes.TEXT)
+        text = text if isinstance(text, str) else ""
+        if left_out:
+            text += (
+                f"\n[too large to be shown: {left_out / 1e6:.1f} MB. Save it as a file instead.]"
+            )
+        if text or parts:
+            self._send_text(text, parts)
 
-    def _wrap_viewer(self, module: ModuleType) -> None:
-        """`Image.show()` of PIL looks for a program with a window; here it finds us first."""
-        show: Callable[[object], None] = self.show
+    def _show_rich(self, value: object, include: mimes.Kinds, exclude: mimes.Kinds) -> None:
+        show_itself = mimes.method_of(value, "_ipython_display_")
+        if show_itself is not None:
+            try:
+                show_itself()
+            except NotImplementedError:
+                pass
+            else:
+                return
+        bundle = mimes.bundle_of(value, include, exclude)
+        if mimes.TEXT not in bundle and not mimes.is_picture(bundle):
+            is_wanted = not (include and mimes.TEXT not in include)
+            if is_wanted and not (exclude and mimes.TEXT in exclude):
+                bundle[mimes.TEXT] = pretty(value)
+        self.show_bundle(bundle)
 
-        class Viewer(cast("Any", module).Viewer):  # type: ignore[misc]
-            def show(self, image: object, **_options: object) -> int:
-                show(image)
-                return 1
+    def _send_text(self, text: str, parts: Any) -> None:
+        data = text.encode("utf-8", "backslashreplace")
+        room = protocol.VALUE_BYTES_MAX - sum(len(part) for _, part in parts)
+        if len(data) > room:
+            note = f"\n[… cut: {len(data):,} bytes in all …]".encode()
+            # The cut may fall inside a character; what is left of it goes.
+            data = data[: room - len(note)].decode("utf-8", "ignore").encode() + note
+        display_id, is_update = self._identity
+        if not parts and display_id is None:
+            self._channel.send("result", data)
+            return
+        self._channel.send(
+            "display",
+            data + b"".join(part for _, part in parts),
+            parts=[[mime, len(part)] for mime, part in parts],
+            display_id=display_id,
+            is_update=is_update,
+        )
 
-        cast("Any", module).register(Viewer, 0)
+    @contextmanager
+    def _identified(self, display_id: object, *, is_update: bool) -> Iterator[bool]:
+        """Give what is shown meanwhile an identity; yield whether it is to be shown at all."""
+        if display_id is None:
+            yield True
+            return
+        name = protocol.clean(str(display_id), protocol.NAME_CHARS_MAX)
+        before = self._identity
+        self._identity = (name, is_update)
+        try:
+            yield not is_update or name in self._known
+        finally:
+            self._identity = before
+            if not is_update:
+                self._known[name] = None
+                if len(self._known) > _DISPLAY_IDS_MAX:
+                    del self._known[next(iter(self._known))]
 
 
-def _bytes_of(offered: object, *, is_text: bool) -> bytes | None:
-    """What an object gave as its picture: bytes, text, or base64 as notebooks have it."""
-    if isinstance(offered, bytes):
-        return offered
-    if not isinstance(offered, str):
-        return None
-    if is_text:
-        return offered.encode("utf-8", "backslashreplace")
-    try:
-        return base64.b64decode(offered, validate=True)
-    except binascii.Error:
-        return None
+def _set_for_notebooks(pandas: ModuleType) -> None:
+    """Have tables shown as in a notebook: wide ones in blocks, not cut to a terminal's width."""
+    set_option: Callable[..., None] = cast("Any", pandas).set_option
+    set_option("display.max_columns", 20)

@@ -10,34 +10,38 @@ that the picture and the file can be recognised as one.
 from __future__ import annotations
 
 import functools
-import importlib.machinery
 import io
+import math
 import os
 import re
 import sys
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, cast
 
 from sanderling.kernel import protocol
+from sanderling.kernel.charts import Charts
+from sanderling.kernel.hooks import after_import as after_import  # noqa: PLC0414 - for its old users
 
 # What may stand for a shown picture: a chart saved as PDF is a file, not the picture.
 _PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".gif", ".webp", ".svg"})
 _SLUG_CHARS_MAX = 60
+PIXELS_MAX = 25_000_000  # of a picture that is shown; a file may be finer
 
 _modules = sys.modules
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A picture to be shown. `name` is a file name proposed for it."""
+    """A picture to be shown. `name` is a file name proposed for it; `parts` are (mime, data)."""
 
     mime: str
     data: bytes
     name: str
     saved_path: str | None = None
+    parts: tuple[tuple[str, bytes], ...] = ()
 
 
 class Figures:
@@ -51,11 +55,16 @@ class Figures:
         self._saved: weakref.WeakKeyDictionary[Any, str] = weakref.WeakKeyDictionary()
         self._shown: weakref.WeakKeyDictionary[Any, bytes] = weakref.WeakKeyDictionary()
         self._savefig: Callable[..., object] | None = None
+        self._charts = Charts()
 
     def install(self) -> None:
         """Wrap matplotlib: now if it is loaded, else when it will be."""
         after_import(
-            {"matplotlib.figure": self._wrap_figure, "matplotlib.pyplot": self._wrap_pyplot}
+            {
+                "matplotlib.figure": self._wrap_figure,
+                "matplotlib.pyplot": self._wrap_pyplot,
+                "matplotlib.axes._axes": self._charts.wrap_axes,
+            }
         )
 
     def begin(self) -> None:
@@ -83,14 +92,15 @@ class Figures:
         buffer = io.BytesIO()
         assert self._savefig is not None
         # Cut to what is drawn, as notebooks do: labels outside the axes are not lost.
-        self._savefig(figure, buffer, format="png", bbox_inches="tight", dpi="figure")
+        self._savefig(figure, buffer, format="png", bbox_inches="tight", dpi=_dpi(figure))
         data = buffer.getvalue()
         if not is_wanted and self._shown.get(figure) == data:
             return
         self._shown[figure] = data
         self._count += 1
         name = picture_name(self._saved.get(figure), _title(figure), f"figure_{self._count}")
-        self._emit(Picture("image/png", data, name, self._saved.get(figure)))
+        parts = self._charts.part_of(figure)
+        self._emit(Picture("image/png", data, name, self._saved.get(figure), parts))
 
     def show_open(self) -> None:
         """
@@ -179,72 +189,16 @@ def _title(figure: Any) -> str:
     suptitle = getattr(figure, "_suptitle", None)
     texts = [suptitle.get_text() if suptitle is not None else ""]
     texts += [axes.get_title() for axes in figure.axes]
+    texts.append(str(figure.get_label()))  # the name of its window
     return protocol.clean(next((text for text in texts if text.strip()), ""))
+
+
+def _dpi(figure: Any) -> Any:
+    """The figure's own resolution, unless its picture would be enormous."""
+    width, height = figure.get_size_inches()
+    most = math.sqrt(PIXELS_MAX / max(width * height, 1e-6))
+    return "figure" if figure.dpi <= most else most
 
 
 def _has_content(figure: Any) -> bool:
     return any(child is not figure.patch for child in figure.get_children())
-
-
-# ---- acting on modules as they are loaded -------------------------------------------------------
-
-
-class _Finder:
-    """The first of `sys.meta_path`: finds as the others do, and adds a step after loading."""
-
-    def __init__(self, hooks: Mapping[str, Callable[[ModuleType], None]]) -> None:
-        self._hooks = hooks
-
-    def find_spec(
-        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
-    ) -> importlib.machinery.ModuleSpec | None:
-        hook = self._hooks.get(name)
-        if hook is None:
-            return None
-        spec = importlib.machinery.PathFinder.find_spec(name, path, target)
-        if spec is None or spec.loader is None:
-            return None
-        loader = spec.loader
-        load = loader.exec_module
-
-        def load_and_act(module: ModuleType) -> None:
-            load(module)
-            hook(module)
-
-        # On this loader only; it stays what it is for everybody who asks it something.
-        loader.exec_module = load_and_act  # type: ignore[method-assign]
-        return spec
-
-
-def after_import(hooks: Mapping[str, Callable[[ModuleType], None]]) -> None:
-    """Call each hook with its module: now if it is loaded, and whenever it is loaded later."""
-    for name, hook in hooks.items():
-        module = _modules.get(name)
-        if module is not None:
-            hook(module)
-    sys.meta_path.insert(0, cast("Any", _Finder(hooks)))
-
-
-def pictures_of(value: object) -> Iterator[tuple[str, Any]]:
-    """Yield (mime, data) for each way in which `value` says it can be seen, best first."""
-    kind = type(value)
-    # Looked up on the class, so that an object with a generous __getattr__ is not taken for one.
-    bundle = getattr(kind, "_repr_mimebundle_", None)
-    if bundle is not None:
-        offered = bundle(value)
-        if isinstance(offered, tuple):
-            offered = offered[0]
-        if isinstance(offered, dict):
-            yield from ((m, offered[m]) for m in _METHODS if m in offered)
-    for mime, method in _METHODS.items():
-        render = getattr(kind, method, None)
-        if render is not None:
-            offered = render(value)
-            yield mime, offered[0] if isinstance(offered, tuple) else offered
-
-
-_METHODS = {
-    "image/png": "_repr_png_",
-    "image/jpeg": "_repr_jpeg_",
-    "image/svg+xml": "_repr_svg_",
-}

@@ -179,7 +179,7 @@ class Kernel:
     def _execute(self, header: Mapping[str, Any], source: str) -> None:
         self._has_run = True
         self._channel.begin(header["nonce"])
-        self._display.figures.begin()
+        self._display.begin()
         report = self._attempt(lambda: self._session.run(source, header["cell"]))
         if self._channel.is_child:
             self._leave_child(report)

@@ -9,6 +9,7 @@ code may have forged.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -20,12 +21,18 @@ PATH_CHARS_MAX = 4096  # PATH_MAX of Linux
 # As JSON a character takes at most six bytes, so that an `error` header fits into one message.
 ERROR_MESSAGE_CHARS_MAX = 8000
 BODY_ROOM_BYTES_MIN = 4096  # what every header must leave for the body
+# Of one value, beside its text or picture: what people may be shown instead.
+PARTS_MAX = 16
+PARTS_BYTES_MAX = 4 << 20
 
 IMAGE_TYPES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp", "image/svg+xml"})
+CHART_TYPE = "application/vnd.sanderling.chart+json"  # what a picture of a chart shows, as data
 STREAMS = ("stdout", "stderr")
 STATUSES = ("ok", "error", "interrupted")
 
 Check = Callable[[object], bool]
+
+_MIME = re.compile(r"(?:text|image|application)/[a-zA-Z0-9][a-zA-Z0-9.+_-]{0,99}")
 
 _MORE = b',"more":true'  # what a header has that is not a value's last
 
@@ -78,24 +85,55 @@ def _text_or_null(chars_max: int) -> Check:
     return lambda value: value is None or is_text(value)
 
 
+def is_mime(value: object) -> bool:
+    """Whether `value` names a kind of content that may travel beside a text or a picture."""
+    return isinstance(value, str) and _MIME.fullmatch(value) is not None
+
+
+def _are_parts(value: object) -> bool:
+    """Whether `value` is a list of [mime, bytes], each kind once."""
+    if not isinstance(value, list) or len(value) > PARTS_MAX:
+        return False
+    if not all(isinstance(p, list) and len(p) == 2 for p in value):
+        return False
+    if not all(is_mime(mime) and _is_count(size) for mime, size in value):
+        return False
+    kinds = {mime for mime, _ in value}
+    return len(kinds) == len(value) and sum(size for _, size in value) <= PARTS_BYTES_MAX
+
+
+def _is_flag(value: object) -> bool:
+    return isinstance(value, bool)
+
+
 def _one_of(values: tuple[str, ...] | frozenset[str]) -> Check:
     return lambda value: isinstance(value, str) and value in values
 
+
+# What a value that is more than a text has in common.
+_SHOWN: Mapping[str, Check] = {
+    "parts": _are_parts,
+    "display_id": _text_or_null(NAME_CHARS_MAX),
+    "is_update": _is_flag,
+}
 
 FROM_KERNEL: Mapping[str, Shape] = {
     "ready": Shape({"python": _text(NAME_CHARS_MAX), "pid": _is_count}),
     "configured": Shape({}),
     "logs": Shape({"nonce": _is_nonce, "stream": _one_of(STREAMS)}, has_body=True),
     "result": Shape({"nonce": _is_nonce}, has_body=True),
+    "display": Shape({"nonce": _is_nonce, **_SHOWN}, has_body=True),
     "image": Shape(
         {
             "nonce": _is_nonce,
             "mime": _one_of(IMAGE_TYPES),
             "name": _text(NAME_CHARS_MAX),
             "saved_path": _text_or_null(PATH_CHARS_MAX),
+            **_SHOWN,
         },
         has_body=True,
     ),
+    "clear": Shape({"nonce": _is_nonce}),
     "error": Shape(
         {
             "nonce": _is_nonce,
@@ -133,6 +171,25 @@ def clean(text: str, chars_max: int | None = None) -> str:
     if not is_clean(text):
         text = text.encode("utf-8", "backslashreplace").decode()
     return text if chars_max is None or len(text) <= chars_max else text[: chars_max - 1] + "…"
+
+
+def parts_of(frame: Frame) -> tuple[bytes, tuple[tuple[str, str], ...]]:
+    """
+    Return the text or picture at the beginning of a body, and (mime, text) of the parts behind it.
+
+    Raises:
+        FrameError: the body is shorter than its parts.
+    """
+    parts = frame.header["parts"]
+    start = len(frame.body) - sum(size for _, size in parts)
+    if start < 0:
+        raise FrameError("A value is shorter than its parts.")
+    found = []
+    place = start
+    for mime, size in parts:
+        found.append((mime, frame.body[place : place + size].decode("utf-8", "replace")))
+        place += size
+    return frame.body[:start], tuple(found)
 
 
 def prefix(header: Mapping[str, Any]) -> bytes:

@@ -6,7 +6,7 @@ nothing else. Order within a run:
 
     RunChanged(in_progress)
     { ReasoningStarted ReasoningAdded* ReasoningFinished
-    | CodeCallStarted CodeAdded* CodeWritten OutputAdded* CodeCallFinished
+    | CodeCallStarted CodeAdded* CodeWritten (OutputAdded | OutputsCleared)* CodeCallFinished
     | FunctionCallStarted ArgumentsAdded* FunctionCallFinished
     | MessageStarted (TextAdded* | RefusalAdded*) MessageFinished }*
     RunChanged(completed | incomplete | failed | cancelled)
@@ -97,13 +97,22 @@ class OutputAdded:
     Output appeared while the cell runs.
 
     `index` counts the execution's outputs; a LogsOutput with the index of the event before it
-    continues that output (append its text), any other output begins a new one.
+    continues that output (append its text), any other output begins a new one, or takes the place
+    of the one whose index it has.
     """
 
     item_id: str
     index: int
     output: Output
     type: Literal["output_added"] = "output_added"
+
+
+@dataclass(frozen=True, slots=True)
+class OutputsCleared:
+    """What the cell has shown so far is gone; the next output has the index 0."""
+
+    item_id: str
+    type: Literal["outputs_cleared"] = "outputs_cleared"
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +179,7 @@ Event = (
     | CodeAdded
     | CodeWritten
     | OutputAdded
+    | OutputsCleared
     | CodeCallFinished
     | FunctionCallStarted
     | ArgumentsAdded

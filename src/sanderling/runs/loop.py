@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, assert_never
 
 from sanderling.clock import Clock
-from sanderling.containers.happenings import OutputAppeared
+from sanderling.containers import happenings as happenings_of
 from sanderling.containers.streams import closing
 from sanderling.errors import ModelProtocol, SandboxError
 from sanderling.ids import new_id
@@ -59,6 +59,7 @@ from sanderling.runs.events import (
     FunctionCallFinished,
     FunctionCallStarted,
     OutputAdded,
+    OutputsCleared,
     RunChanged,
 )
 from sanderling.runs.transcript import Conversation, HiddenCall, Note
@@ -308,8 +309,10 @@ class Loop:
         async with closing(self._workspace.execute(code, execution_id)) as happenings:
             async for happening in happenings:
                 match happening:
-                    case OutputAppeared(index=index, output=output):
+                    case happenings_of.OutputAppeared(index=index, output=output):
                         await self._writer.tell(OutputAdded(item_id, index, output))
+                    case happenings_of.OutputsCleared():
+                        await self._writer.tell(OutputsCleared(item_id))
                     case Execution():
                         return happening
                     case _:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Literal, assert_never
 
-from sanderling.containers.happenings import OutputLog
+from sanderling.containers.happenings import OutputAppeared, OutputLog
 from sanderling.records import (
     CodeCallItem,
     FunctionCallItem,
@@ -30,6 +30,7 @@ from sanderling.runs.events import (
     MessageFinished,
     MessageStarted,
     OutputAdded,
+    OutputsCleared,
     ReasoningAdded,
     ReasoningFinished,
     ReasoningStarted,
@@ -105,7 +106,9 @@ class OpenItem:
             case CodeWritten():
                 self._pieces = [event.code]
             case OutputAdded():
-                self._log.add(event.output)
+                self._log.put(OutputAppeared(event.index, event.output))
+            case OutputsCleared():
+                self._log.clear()
             case (
                 MessageFinished()
                 | ReasoningFinished()

@@ -25,15 +25,25 @@ class Logs:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """Text of the last expression or of a displayed object."""
+    """
+    Text of the last expression or of a displayed object.
+
+    parts: (mime, text) of the same value for people: HTML, Markdown, JSON. It comes from inside the
+        box: nothing to be shown outside a sealed frame.
+    display_id: by which later values may take its place.
+    is_update: it takes the place of the value of the same id, if the execution has shown one.
+    """
 
     text: str
+    parts: tuple[tuple[str, str], ...] = ()
+    display_id: str | None = None
+    is_update: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Image:
     """
-    A picture that was shown.
+    A picture that was shown. `parts`, `display_id` and `is_update` are those of a `Result`.
 
     name: a file name proposed for it (`figure_1.png`, or from the figure's title); never a path.
     saved_path: the absolute path below /mnt/data under which the code saved this same figure
@@ -44,6 +54,14 @@ class Image:
     data: bytes
     name: str
     saved_path: str | None
+    parts: tuple[tuple[str, str], ...] = ()
+    display_id: str | None = None
+    is_update: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Cleared:
+    """Everything that the execution has shown before is gone (`clear_output`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +100,7 @@ class Ended:
     is_fresh: bool
 
 
-Happening = Logs | Result | Image | Error | Ended
+Happening = Logs | Result | Image | Cleared | Error | Ended
 
 
 @dataclass(frozen=True, slots=True)

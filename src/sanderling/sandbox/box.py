@@ -20,7 +20,7 @@ import signal
 import socket
 import sys
 import termios
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -473,14 +473,26 @@ class Box:
                 cell.add_bytes(header["stream"], frame.body)
             case "result":
                 cell.add_value(Result(frame.body.decode("utf-8", "replace")), len(frame.body))
+            case "display":
+                text, parts = protocol.parts_of(frame)
+                shown = Result(text.decode("utf-8", "replace"), parts, *_identity(header))
+                cell.add_value(shown, len(frame.body))
             case "image":
-                image = Image(header["mime"], frame.body, header["name"], header["saved_path"])
+                data, parts = protocol.parts_of(frame)
+                place = header["name"], header["saved_path"]
+                image = Image(header["mime"], data, *place, parts, *_identity(header))
                 cell.add_value(image, len(frame.body))
+            case "clear":
+                cell.clear()
             case "error":
                 trace = frame.body[:TRACEBACK_BYTES_MAX].decode("utf-8", "replace")
                 cell.add_value(Error(header["name"], header["message"], trace), len(frame.body))
             case "done":
                 cell.end(header["status"])
+
+
+def _identity(header: Mapping[str, Any]) -> tuple[str | None, bool]:
+    return header["display_id"], header["is_update"]
 
 
 def _waiting_bytes(fd: int) -> int:

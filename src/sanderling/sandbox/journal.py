@@ -15,7 +15,7 @@ from collections.abc import AsyncGenerator, Callable
 from typing import assert_never
 
 from sanderling.errors import Conflict, SanderlingError
-from sanderling.sandbox.base import Ended, Error, Happening, Image, Logs, Result
+from sanderling.sandbox.base import Cleared, Ended, Error, Happening, Image, Logs, Result
 
 EXECUTIONS_MAX = 64  # per container; a run asks again within seconds, not after 64 more cells
 BYTES_MAX = 32 << 20  # per container, finished executions together
@@ -43,7 +43,8 @@ class Journal:
         self._on_deserted = on_deserted
         self._on_over = on_over
         self._happenings: list[Happening] = []
-        self._taken = 0  # how many of them somebody has seen; those never change again
+        self._first = 0  # the sequence number of the first that is kept
+        self._taken = 0  # up to which number somebody has seen them; those never change again
         self._failure: SanderlingError | None = None
         self._waiting: set[asyncio.Future[None]] = set()
 
@@ -56,6 +57,8 @@ class Journal:
     def append(self, happening: Happening) -> None:
         """Add what happened and wake everyone who follows. Nothing may follow an Ended."""
         assert not self.is_over
+        if isinstance(happening, Cleared):
+            self._forget_all()
         merged = self._merged(happening)
         if merged is not None:
             self.bytes += size_of(merged) - size_of(self._happenings[-1])
@@ -64,6 +67,12 @@ class Journal:
             self.bytes += size_of(happening)
             self._happenings.append(happening)
         self._tell()
+
+    def _forget_all(self) -> None:
+        """What follows begins anew; who has not seen yet what was before need not."""
+        self._first += len(self._happenings)
+        self._happenings.clear()
+        self.bytes = 0
 
     def fail(self, error: SanderlingError) -> None:
         """Say that it was not run, and why; everyone who follows gets the error."""
@@ -81,7 +90,8 @@ class Journal:
 
     async def follow(self, after: int = -1) -> AsyncGenerator[tuple[int, Happening], None]:
         """
-        Yield (sequence, happening) for all after sequence `after`, until the Ended.
+        Yield (sequence, happening) for all after sequence `after`, until the Ended; of what came
+        before a Cleared only what was not yet cleared when it was this follower's turn.
 
         Raises:
             SanderlingError: the execution was not run, and will not be.
@@ -90,11 +100,12 @@ class Journal:
         self.followers += 1
         try:
             while True:
-                while position < len(self._happenings):
-                    happening = self._happenings[position]
+                position = max(position, self._first)  # what was cleared is not told any more
+                while position < self._first + len(self._happenings):
+                    happening = self._happenings[position - self._first]
                     self._taken = max(self._taken, position + 1)
                     yield position, happening
-                    position += 1
+                    position = max(position + 1, self._first)
                 if self._failure is not None:
                     raise self._failure
                 if self.is_over:
@@ -116,7 +127,7 @@ class Journal:
 
     def _merged(self, happening: Happening) -> Logs | None:
         """Adjacent text of one stream is one entry, as long as nobody has seen the first half."""
-        if self._taken >= len(self._happenings) or not isinstance(happening, Logs):
+        if self._taken >= self._first + len(self._happenings) or not isinstance(happening, Logs):
             return None
         last = self._happenings[-1]
         if not isinstance(last, Logs) or last.stream != happening.stream:
@@ -217,13 +228,21 @@ class Journals:
 def size_of(happening: Happening) -> int:
     """About how many bytes of memory a happening takes."""
     match happening:
-        case Logs(_, text) | Result(text):
+        case Logs(_, text):
             return _OVERHEAD_BYTES + len(text)
-        case Image(_, data, _, _):
-            return _OVERHEAD_BYTES + len(data)
+        case Result(text):
+            return _OVERHEAD_BYTES + len(text) + _parts_size(happening)
+        case Image(_, data):
+            return _OVERHEAD_BYTES + len(data) + _parts_size(happening)
+        case Cleared():
+            return _OVERHEAD_BYTES
         case Error(name, message, traceback):
             return _OVERHEAD_BYTES + len(name) + len(message) + len(traceback)
         case Ended():
             changed = sum(len(file.path) + _OVERHEAD_BYTES for file in happening.changed)
             return _OVERHEAD_BYTES + changed + sum(len(path) for path in happening.removed)
     assert_never(happening)
+
+
+def _parts_size(shown: Result | Image) -> int:
+    return sum(_OVERHEAD_BYTES + len(text) for _, text in shown.parts)

@@ -447,7 +447,7 @@ def _checked(happening: Happening) -> Happening:
     if isinstance(happening, Image) and happening.saved_path is not None:
         path = happening.saved_path
         if not path.startswith(f"{DATA}/") or len(path) > PATH_BYTES_MAX:
-            return Image(happening.mime, happening.data, happening.name, None)
+            return replace(happening, saved_path=None)
     return happening
 
 

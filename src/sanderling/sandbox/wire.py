@@ -27,7 +27,16 @@ from sanderling.errors import (
 )
 from sanderling.kernel.protocol import IMAGE_TYPES
 from sanderling.records import ExecutionStatus
-from sanderling.sandbox.base import ChangedFile, Ended, Error, Happening, Image, Logs, Result
+from sanderling.sandbox.base import (
+    ChangedFile,
+    Cleared,
+    Ended,
+    Error,
+    Happening,
+    Image,
+    Logs,
+    Result,
+)
 
 VERSION = 1
 
@@ -181,10 +190,12 @@ def happening_parts(sequence: int, happening: Happening) -> tuple[dict[str, Any]
         case Logs(stream, text):
             return {**header, "op": "logs", "stream": stream}, _utf8(text)
         case Result(text):
-            return {**header, "op": "result"}, _utf8(text)
+            return _with_parts({**header, "op": "result"}, happening, _utf8(text))
         case Image(mime, data, name, saved_path):
             header |= {"op": "image", "mime": mime, "name": name, "saved_path": saved_path}
-            return header, data
+            return _with_parts(header, happening, data)
+        case Cleared():
+            return {**header, "op": "cleared"}, b""
         case Error(name, message, traceback):
             fields = {"name": name, "message": message, "traceback": traceback}
             return {**header, "op": "error"}, _json(fields)
@@ -194,6 +205,42 @@ def happening_parts(sequence: int, happening: Happening) -> tuple[dict[str, Any]
             files = {"changed": [(c.path, c.bytes) for c in changed], "removed": removed}
             return header, _json(files)
     assert_never(happening)
+
+
+def _with_parts(
+    header: dict[str, Any], shown: Result | Image, body: bytes
+) -> tuple[dict[str, Any], bytes]:
+    """Add what few values have: other ways to show them, behind the body, and an identity."""
+    if shown.parts:
+        parts = [(mime, _utf8(text)) for mime, text in shown.parts]
+        header["parts"] = [[mime, len(data)] for mime, data in parts]
+        body = b"".join((body, *(data for _, data in parts)))
+    if shown.display_id is not None:
+        header |= {"display_id": shown.display_id, "is_update": shown.is_update}
+    return header, body
+
+
+def _parts_of(message: Message) -> tuple[bytes, tuple[tuple[str, str], ...]]:
+    """Return the body less its parts, and the parts."""
+    try:
+        sizes = [(str(mime), int(size)) for mime, size in message.header.get("parts", ())]
+    except (TypeError, ValueError) as error:
+        raise ProtocolBroken("The parts of a value are no list of kinds and sizes.") from error
+    start = len(message.body) - sum(size for _, size in sizes)
+    if start < 0 or any(size < 0 for _, size in sizes):
+        raise ProtocolBroken("A value is shorter than its parts.")
+    place = start
+    parts = []
+    for mime, size in sizes:
+        parts.append((mime, message.body[place : place + size].decode("utf-8", "replace")))
+        place += size
+    return message.body[:start], tuple(parts)
+
+
+def _identity(message: Message) -> tuple[str | None, bool]:
+    if "display_id" not in message.header:
+        return None, False
+    return message.text("display_id"), message.flag("is_update")
 
 
 def happening_of(message: Message) -> tuple[int, Happening]:
@@ -209,13 +256,17 @@ def _happening(message: Message) -> Happening:
                 raise ProtocolBroken(f"There is no stream {stream!r}.")
             return Logs(cast("Any", stream), message.body_text())
         case "result":
-            return Result(message.body_text())
+            body, parts = _parts_of(message)
+            return Result(body.decode("utf-8", "replace"), parts, *_identity(message))
+        case "cleared":
+            return Cleared()
         case "image":
             mime = message.text("mime")
             if mime not in IMAGE_TYPES:
                 raise ProtocolBroken(f"There is no image type {mime!r}.")
-            saved_path = message.optional_text("saved_path")
-            return Image(cast("Any", mime), message.body, message.text("name"), saved_path)
+            place = message.text("name"), message.optional_text("saved_path")
+            body, parts = _parts_of(message)
+            return Image(cast("Any", mime), body, *place, parts, *_identity(message))
         case "error":
             fields = _body_fields(message)
             return Error(fields.text("name"), fields.text("message"), fields.text("traceback"))

@@ -42,6 +42,7 @@ from sanderling.runs.events import (
     MessageFinished,
     MessageStarted,
     OutputAdded,
+    OutputsCleared,
     ReasoningAdded,
     ReasoningFinished,
     ReasoningStarted,
@@ -60,6 +61,7 @@ _TERMINAL_NAMES = {
     "cancelled": "response.incomplete",
 }
 OUTPUT_DELTA = "response.code_interpreter_call_output.delta"
+OUTPUT_CLEARED = "response.code_interpreter_call_output.cleared"
 
 
 class ResponseProjection:
@@ -142,7 +144,7 @@ class ResponseProjection:
         match event:
             case MessageStarted() | TextAdded() | RefusalAdded() | MessageFinished():
                 return self._message_event(event)
-            case CodeCallStarted() | CodeAdded() | CodeWritten() | OutputAdded():
+            case CodeCallStarted() | CodeAdded() | CodeWritten() | OutputAdded() | OutputsCleared():
                 return self._code_event(event)
             case CodeCallFinished():
                 return self._code_finished(event)
@@ -233,7 +235,7 @@ class ResponseProjection:
     # ---- code calls ----------------------------------------------------------------------------
 
     def _code_event(
-        self, event: CodeCallStarted | CodeAdded | CodeWritten | OutputAdded
+        self, event: CodeCallStarted | CodeAdded | CodeWritten | OutputAdded | OutputsCleared
     ) -> list[WireEvent]:
         match event:
             case CodeCallStarted(item_id=item_id, container_id=container_id):
@@ -263,6 +265,8 @@ class ResponseProjection:
                     return []
                 shown = {"index": index, **output_object(output)}
                 return [self._on_item(OUTPUT_DELTA, item_id, output=shown)]
+            case OutputsCleared(item_id=item_id):
+                return [self._on_item(OUTPUT_CLEARED, item_id)] if self._with_output_deltas else []
             case _:
                 assert_never(event)
 

@@ -1,0 +1,261 @@
+"""
+Figures of plotly, altair and bokeh: each becomes an HTML file that needs nothing else to be seen.
+
+The file lies below the data folder under the figure's title, so it is collected and cited like any
+file. People also get the figure's own JSON, the model a sentence that says what was made; altair
+can draw a picture without a browser, and then there is one. A figure is shown once per cell, and
+one that code has saved as HTML itself is not saved again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import json
+import os
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, cast
+
+from sanderling.kernel import mimes, protocol
+from sanderling.kernel.figures import picture_name
+from sanderling.kernel.hooks import after_import
+
+_KEPT_MAX = 200  # figures of which is known where they were saved
+_SCALE = 2  # of pictures: sharp on every screen
+
+_modules = sys.modules
+
+Show = Callable[..., None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Drawn:
+    """
+    What a library makes of a figure.
+
+    what: in words. write: makes the HTML file. picture: makes a PNG, if that can be done.
+    spec: its JSON, of the type `mime`; or, without a `mime`, what tells it from others in a cell.
+    """
+
+    what: str
+    title: str
+    mime: str | None
+    spec: str
+    write: Callable[[str], None]
+    picture: Callable[[], bytes] | None = None
+
+
+class Interactive:
+    """The interactive figures of one kernel. Drawing runs user code: cross the border for it."""
+
+    def __init__(self, data_folder: str, show_bundle: Show) -> None:
+        self._data_folder = data_folder
+        self._show_bundle = show_bundle
+        self._saved: dict[str, str] = {}  # digest of a figure's JSON -> path of its HTML
+        self._written: dict[int, str] = {}  # id of a figure -> where the cell has saved it
+        self._shown: dict[str, object] = {}  # digests in the running cell
+
+    def install(self) -> None:
+        """Wrap the libraries, now or when they are loaded."""
+        after_import(
+            {
+                "plotly.basedatatypes": self._wrap_plotly,
+                "plotly.io._renderers": self._wrap_plotly_io,
+                "plotly.offline.offline": _wrap_plotly_offline,
+                "altair.vegalite.v5.api": self._wrap_altair,
+                "altair.vegalite.v6.api": self._wrap_altair,
+                "bokeh.io.showing": self._wrap_bokeh,
+                "bokeh.io.output": _wrap_bokeh_output,
+            }
+        )
+
+    def begin(self) -> None:
+        """A new cell: nothing was shown in it."""
+        self._shown.clear()
+        self._written.clear()
+
+    def show(self, value: object) -> bool:
+        """Show `value` if it is such a figure; return whether it is."""
+        library = (type(value).__module__ or "").partition(".")[0]
+        draw = _DRAWINGS.get(library)
+        drawn = None if draw is None or isinstance(value, type) else draw(value)
+        if drawn is None:
+            return False
+        self._show_drawn(value, drawn)
+        return True
+
+    def _show_drawn(self, value: object, drawn: _Drawn) -> None:
+        digest = hashlib.sha256(drawn.spec.encode("utf-8", "replace")).hexdigest()
+        if digest in self._shown:
+            return
+        self._shown[digest] = value
+        path = self._written.get(id(value)) or self._saved.get(digest)
+        if path is None or not os.path.exists(path):
+            path = self._free_path(drawn.title)
+            drawn.write(path)
+        if drawn.mime is not None:
+            self._saved[digest] = path
+            if len(self._saved) > _KEPT_MAX:
+                del self._saved[next(iter(self._saved))]
+        title = f' "{drawn.title}"' if drawn.title else ""
+        bundle: mimes.Bundle = {mimes.TEXT: f"[interactive {drawn.what}{title}, saved as {path}]"}
+        if drawn.mime is not None and len(drawn.spec) < protocol.PARTS_BYTES_MAX // 2:
+            bundle[drawn.mime] = drawn.spec  # else the file has it
+        name = None
+        if drawn.picture is not None:
+            bundle["image/png"] = drawn.picture()
+            name = f"{os.path.splitext(os.path.basename(path))[0]}.png"
+        self._show_bundle(bundle, name=name)
+
+    def _free_path(self, title: str) -> str:
+        name = picture_name(None, title, "chart", suffix=".html")
+        stem = name.removesuffix(".html")
+        number = 1
+        path = os.path.join(self._data_folder, name)
+        while os.path.lexists(path):
+            number += 1
+            path = os.path.join(self._data_folder, f"{stem}_{number}.html")
+        return path
+
+    # ---- the libraries' own ways to show -------------------------------------------------------
+
+    def _wrap_plotly(self, module: ModuleType) -> None:
+        figure: Any = cast("Any", module).BaseFigure
+        write_html = figure.write_html
+
+        def write_html_and_remember(this: Any, file: Any, *args: Any, **kwargs: Any) -> object:
+            result = write_html(this, file, *args, **kwargs)
+            if isinstance(file, str | os.PathLike):
+                path = os.path.abspath(os.fspath(file))
+                if path.startswith(self._data_folder.rstrip("/") + "/"):
+                    self._written[id(this)] = path
+            return result
+
+        def show(this: object, *_args: object, **_options: object) -> None:
+            self.show(this)
+
+        figure.write_html, figure.show = write_html_and_remember, show
+        figure._ipython_display_ = show
+
+    def _wrap_plotly_io(self, module: ModuleType) -> None:
+        def show(fig: Any, *_args: object, **_options: object) -> None:
+            if isinstance(fig, dict):
+                fig = cast("Any", _modules["plotly.graph_objects"]).Figure(fig)
+            self.show(fig)
+
+        cast("Any", module).show = show
+
+    def _wrap_altair(self, module: ModuleType) -> None:
+        def show(this: object, *_args: object, **_options: object) -> None:
+            self.show(this)
+
+        chart: Any = cast("Any", module).TopLevelMixin
+        chart.show = chart.display = show
+
+    def _wrap_bokeh(self, module: ModuleType) -> None:
+        def show(obj: object, *_args: object, **_options: object) -> None:
+            if not self.show(obj):
+                raise TypeError(f"{type(obj).__name__} cannot be shown here.")
+
+        cast("Any", module).show = show
+
+
+def _wrap_plotly_offline(module: ModuleType) -> None:
+    cast("Any", module).init_notebook_mode = _do_nothing
+
+
+def _wrap_bokeh_output(module: ModuleType) -> None:
+    cast("Any", module).output_notebook = _do_nothing
+
+
+def _do_nothing(*_args: object, **_options: object) -> None:
+    """There is no page to be prepared."""
+
+
+# ---- what each library makes of a figure --------------------------------------------------------
+
+
+def _plotly(value: Any) -> _Drawn | None:
+    base = _modules.get("plotly.basedatatypes")
+    if base is None or not isinstance(value, cast("Any", base).BaseFigure):
+        return None
+    kinds = list(dict.fromkeys(trace.type for trace in value.data))
+    count = len(value.data)
+    traces = f" of {count} {'trace' if count == 1 else 'traces'} ({', '.join(kinds)})"
+    title = value.layout.title.text or ""
+    return _Drawn(
+        what=f"plotly figure{traces}",
+        title=_plain(title),
+        mime="application/vnd.plotly.v1+json",
+        spec=value.to_json(),
+        write=lambda path: value.write_html(path, include_plotlyjs=True, auto_open=False),
+    )
+
+
+def _altair(value: Any) -> _Drawn | None:
+    api = next((_modules[n] for n in _modules if n in _ALTAIR_APIS), None)
+    if api is None or not isinstance(value, cast("Any", api).TopLevelMixin):
+        return None
+    spec = value.to_dict()
+    title = spec.get("title", "")
+    title = title.get("text", "") if isinstance(title, dict) else title
+    version = cast("Any", api).__name__.split(".")[2]
+    has_converter = importlib.util.find_spec("vl_convert") is not None
+    convert: Any = importlib.import_module("vl_convert") if has_converter else None
+    draw = None
+    if convert is not None:
+
+        def draw() -> bytes:
+            data: bytes = convert.vegalite_to_png(json.dumps(spec), scale=_SCALE)
+            return data
+
+    return _Drawn(
+        what="altair chart",
+        title=_plain(title if isinstance(title, str) else " ".join(title)),
+        mime=f"application/vnd.vegalite.{version}+json",
+        spec=json.dumps(spec),
+        write=lambda path: value.save(path, format="html", inline=convert is not None),
+        picture=draw,
+    )
+
+
+def _bokeh(value: Any) -> _Drawn | None:
+    layouts = _modules.get("bokeh.models.layouts") or _modules.get("bokeh.models.ui")
+    if layouts is None or not isinstance(value, cast("Any", layouts).LayoutDOM):
+        return None
+    embed: Any = __import__("bokeh.embed", fromlist=["file_html"])
+    resources: Any = __import__("bokeh.resources", fromlist=["INLINE"])
+    heading = getattr(getattr(value, "title", None), "text", "") or ""
+    title = _plain(heading if isinstance(heading, str) else "")
+
+    def write(path: str) -> None:
+        page = embed.file_html(value, resources.INLINE, title or "Figure")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(page)
+
+    return _Drawn(
+        what="bokeh figure",
+        title=title,
+        mime=None,
+        spec=f"bokeh {value.id}",
+        write=write,
+    )
+
+
+def _plain(title: str) -> str:
+    """Return a title on one line, without tags, of a length for a sentence."""
+    title = re.sub(r"</?\w[^>]*>", "", re.sub(r"<br[^>]*>", " ", title))
+    return protocol.clean(" ".join(title.split()), 80)
+
+
+_ALTAIR_APIS = frozenset({"altair.vegalite.v5.api", "altair.vegalite.v6.api"})
+_DRAWINGS: dict[str, Callable[[Any], _Drawn | None]] = {
+    "plotly": _plotly,
+    "altair": _altair,
+    "bokeh": _bokeh,
+}
