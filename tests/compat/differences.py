@@ -123,6 +123,3 @@ REASONS: dict[str, Difference] = {
         "figures are shown all the same",
     ),
 }
-
-# Not differences to stay: what another part of the kernel has yet to do.
-WAITING = {"printer": "IPython's pretty printer of results, and `%precision`"}

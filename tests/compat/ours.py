@@ -12,6 +12,9 @@ from tests.doubles.kernel_process import KernelProcess
 _FRAME = re.compile(r'^[\s|+-]*File "<cell (\d+)>", line (\d+)', re.MULTILINE)
 
 
+_TEXTS = {"stdout": ("stdout",), "stderr": ("stderr",), "result": ("result", "display")}
+
+
 class OurKernel:
     """One of our kernels. Use as a context manager."""
 
@@ -28,8 +31,8 @@ class OurKernel:
     def run(self, code: str) -> Outcome:
         shown = self._process.run(code)
         texts = {
-            kind: [self._normal.text(p[1]) for p in shown if p[0] == kind]
-            for kind in ("stdout", "stderr", "result")
+            kind: [self._normal.text(p[1]) for p in shown if p[0] in kinds]
+            for kind, kinds in _TEXTS.items()
         }
         errors = [piece for piece in shown if piece[0] == "error"]
         lines = [(int(c), int(n)) for e in errors for c, n in _FRAME.findall(e[3])]

@@ -30,7 +30,7 @@ def error_of(shown: list[Shown]) -> Shown:
         ("'''a\n;'''", "'a\\n;'"),
         ("'€;' # ;", "'€;'"),
         ("\n\n3\n\n", "3"),
-        ("print", "<built-in function print>"),
+        ("len", "<function len(obj, /)>"),
         ("False", "False"),
         ("lambda: 0", None),
     ],

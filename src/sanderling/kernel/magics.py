@@ -19,7 +19,16 @@ import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
-from sanderling.kernel import captured, inspection, packages, reloading, running, shell, timing
+from sanderling.kernel import (
+    captured,
+    inspection,
+    packages,
+    pretty,
+    reloading,
+    running,
+    shell,
+    timing,
+)
 from sanderling.kernel.channel import Channel
 from sanderling.kernel.shell import SList
 
@@ -348,7 +357,9 @@ class Magics:
         digits = int(arguments) if arguments.isdigit() else None
         if numpy is not None:
             numpy.set_printoptions(precision=8 if digits is None else digits)
-        return "%r" if digits is None else f"%.{digits}f"
+        template = None if digits is None else f"%.{digits}f"
+        pretty.format_floats(template)
+        return template or "%r"
 
     def _load_extension(self, name: str) -> None:
         if name not in _EXTENSIONS:
