@@ -30,7 +30,7 @@ def error_of(shown: list[Shown]) -> Shown:
         ("'''a\n;'''", "'a\\n;'"),
         ("'€;' # ;", "'€;'"),
         ("\n\n3\n\n", "3"),
-        ("print", "<function print(*args, sep=' ', end='\\n', file=None, flush=False)>"),
+        ("len", "<function len(obj, /)>"),
         ("False", "False"),
         ("lambda: 0", None),
     ],
@@ -93,6 +93,15 @@ def test_results_stay_reachable_by_underscores_and_out(kernel: KernelProcess) ->
     assert kernel.run("_, __, ___") == [("result", "('third', 'second', 'first')"), OK]
     assert kernel.run("_1, _2, Out[3]") == [("result", "('first', 'second', 'third')"), OK]
     assert kernel.run("In[1]") == [("result", "\"'first'\""), OK]
+
+
+def test_sources_of_earlier_cells_stay_reachable(kernel: KernelProcess) -> None:
+    kernel.run("'first'")
+    kernel.run("'second'")
+
+    assert kernel.run("_i, _ii, _i1, _ih[2]")[0][1] == (
+        "(\"'second'\", \"'first'\", \"'first'\", \"'second'\")"
+    )
 
 
 def test_an_underscore_of_the_users_own_is_left_alone(kernel: KernelProcess) -> None:
@@ -209,6 +218,32 @@ def test_one_event_loop_serves_all_cells(kernel: KernelProcess) -> None:
     )
 
     assert kernel.run("(await loop()) is first, await task") == [("result", "(True, 'done')"), OK]
+
+
+def test_tasks_can_be_made_without_await_and_loops_run_all_the_same(kernel: KernelProcess) -> None:
+    kernel.run(
+        "import asyncio\nasync def f(n):\n    print(n)\n    await asyncio.sleep(0)\n    return n"
+    )
+
+    assert kernel.run("task = asyncio.create_task(f(1))") == [("stdout", "1\n"), OK]
+    assert kernel.run("await task") == [("result", "1"), OK]
+    assert kernel.run("asyncio.run(f(2))")[-2:] == [("result", "2"), OK]
+    assert (
+        kernel.text("loop = asyncio.get_event_loop()\nx = loop.run_until_complete(f(3))") == "3\n"
+    )
+    assert kernel.run("asyncio.get_running_loop() is loop, x") == [("result", "(True, 3)"), OK]
+    code = "with asyncio.Runner() as runner: y = runner.run(f(4))\ny"
+    assert kernel.run(code)[-2:] == [("result", "4"), OK]
+    code = "async def g(): return asyncio.run(f(5))\nawait g()"
+    assert "running event loop" in error_of(kernel.run(code))[2]
+
+
+def test_a_task_that_was_interrupted_leaves_the_loop_usable(kernel: KernelProcess) -> None:
+    code = "import asyncio\nprint('go', flush=True)\nasyncio.run(asyncio.sleep(60))"
+    assert kernel.run_interrupted(code, after="go")[-1] == ("done", "interrupted")
+
+    assert kernel.run("await asyncio.sleep(0, 1)") == [("result", "1"), OK]
+    assert kernel.run("asyncio.run(asyncio.sleep(0, 2))") == [("result", "2"), OK]
 
 
 def test_a_closed_event_loop_is_replaced(kernel: KernelProcess) -> None:

@@ -129,6 +129,18 @@ def test_the_standard_modules_exist_in_every_supported_python() -> None:
     assert (done.stdout, done.stderr) == ("()\n", "")
 
 
+def test_libraries_are_set_to_what_boxes_and_notebooks_have(guest_python: Path) -> None:
+    code = (
+        "preload.preload(('pandas', 'sklearn.ensemble'))\n"
+        "import pandas; from joblib.externals.loky.backend import context\n"
+        "print(json.dumps([pandas.get_option('display.max_columns'),"
+        " context.physical_cores_cache == os.cpu_count()]))"
+    )
+
+    one = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    assert run(guest_python, code, **one) == [20, True]
+
+
 @pytest.mark.parametrize("name", preload.STANDARD_MODULES)
 def test_a_standard_module_is_named_once(name: str) -> None:
     assert preload.STANDARD_MODULES.count(name) == 1

@@ -39,13 +39,13 @@ def rehearsed(
 def test_it_has_run_no_cell_and_said_nothing(rehearsed: KernelProcess) -> None:
     code = (
         "import linecache, sys\n"
-        "print(In[:1], Out, repr(_), sorted(n for n in globals() if not n.startswith('__')))\n"
+        "print(In[:1], Out, repr(_), sorted(n for n in globals() if n[0] != '_'))\n"
         "[n for n in linecache.cache if n.startswith('<cell ')], sys.argv"
     )
 
     assert rehearsed.early == []
     assert rehearsed.run(code) == [
-        ("stdout", "[''] {} '' ['In', 'Out', '_', 'linecache', 'sys']\n"),
+        ("stdout", "[''] {} '' ['In', 'Out', 'linecache', 'sys']\n"),
         ("result", "(['<cell 1>'], [''])"),
         OK,
     ]

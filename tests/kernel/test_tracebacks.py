@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 
 import pytest
 
 from sanderling.kernel import protocol
-from sanderling.kernel.tracebacks import TRACEBACK_CHARS_MAX
+from sanderling.kernel.tracebacks import FRAMES_MAX, TRACEBACK_CHARS_MAX
 from tests.doubles.kernel_process import KernelProcess, Shown
 
 
@@ -85,12 +86,19 @@ def test_a_deep_recursion_is_told_shortly(kernel: KernelProcess) -> None:
 
 
 def test_a_recursion_through_two_functions_is_cut(kernel: KernelProcess) -> None:
-    code = "import sys; sys.setrecursionlimit(5000)\n" + "x = 1\n" * 3
-    code += "def a(n): return b(n)  # " + "-" * 60 + "\ndef b(n): return a(n)\na(0)"
-    _, name, _, text = error_of(kernel, code)
+    _, name, _, text = error_of(kernel, "def a(n): return b(n)\ndef b(n): return a(n)\na(0)")
 
     assert name == "RecursionError"
-    assert len(text) <= TRACEBACK_CHARS_MAX + 100
+    assert re.search(r"\[… 9\d\d calls left out …\]", text)
+    assert text.count("in a\n") + text.count("in b\n") == FRAMES_MAX - 1
+    assert "line 3, in <module>" in text
+
+
+def test_a_traceback_of_long_lines_is_cut(kernel: KernelProcess) -> None:
+    code = f"def f(): {'x' * TRACEBACK_CHARS_MAX}\ndef g(): f(); '{'y' * TRACEBACK_CHARS_MAX}'\ng()"
+    text = error_of(kernel, code)[3]
+
+    assert len(text) <= TRACEBACK_CHARS_MAX + 300
     assert "characters left out" in text
 
 

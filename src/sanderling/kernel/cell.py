@@ -17,12 +17,16 @@ import inspect
 import io
 import linecache
 import operator
+import os
 import sys
 from collections.abc import Callable, Coroutine
 from types import CodeType, ModuleType, TracebackType
 from typing import Any
 
-from sanderling.kernel import magics
+from sanderling.kernel import eventloop, notation
+from sanderling.kernel.channel import Channel
+from sanderling.kernel.magics import Magics
+from sanderling.kernel.notebook import Notebook
 from sanderling.kernel.tracebacks import CELL_PREFIX
 
 OUT_MAX = 1000  # results that stay reachable as `Out[n]`; IPython's number
@@ -32,6 +36,7 @@ _FUTURES = functools.reduce(
     operator.or_, (getattr(__future__, n).compiler_flag for n in __future__.all_feature_names)
 )
 _UNDERSCORES = ("_", "__", "___")
+_OURS = frozenset({"In", "Out"})
 
 # Taken now: `builtins` and `sys` belong to the user as much as to us.
 _compile, _eval, _modules = builtins.compile, builtins.eval, sys.modules
@@ -41,31 +46,63 @@ _cache = linecache.cache
 class Session:
     """The user's variables and what belongs to them. All methods run user code: cross first."""
 
-    def __init__(self, show: Callable[[object], None]) -> None:
+    def __init__(self, show: Callable[[object], None], channel: Channel | None = None) -> None:
+        self.channel = channel
+        self.sources = [""]
         self._show = show
         self._main = ModuleType("__main__")
         self.names: dict[str, Any] = self._main.__dict__
-        self._sources = [""]
         self._results: dict[int, object] = {}
         self._recent: list[object] = ["", "", ""]
         self._last: object = ""  # what we have put into `_`
-        self.names.update(In=self._sources, Out=self._results, _="", __="", ___="")
-        self.names["__builtins__"] = builtins
+        self._inputs = ("", "", "")  # what was run before, newest first
+        self.count = 0  # cells that were run
         self._number = 0
         self._source = ""
         self._futures = 0
         self._loop: asyncio.AbstractEventLoop | None = None
-        setattr(builtins, magics.CALLS, magics.Magics(self))
+        self._is_async = False  # a cell has spoken of asyncio
+        self._magics = Magics(self)
+        self._name_ours()
+        notebook = Notebook(self, self._magics)
+        setattr(builtins, notation.CALLS, self._magics)
+        setattr(builtins, "get_ipython", lambda: notebook)  # noqa: B010 - it is not Python's own
+        eventloop.install()
 
     def run(self, source: str, number: int) -> None:
         """Run one cell. Raises whatever the cell raises."""
         self._number = number
+        self.count += 1
         _modules["__main__"] = self._main
         self.names.setdefault("__name__", "__main__")  # the cell before may have cleared it all
         # A warning is given once per line of a file; each cell is a new file with the old lines.
         self.names.pop("__warningregistry__", None)
         self._remember(source)
-        self._evaluate(source, is_shown=True)
+        if self._magics.reloader.is_on:
+            self._magics.reloader.reload()
+        if self._is_async or "asyncio" in source:
+            self._is_async = True
+            eventloop.seem_to_run(self._ready_loop(), lambda: self._evaluate(source, is_shown=True))
+        else:
+            self._evaluate(source, is_shown=True)
+
+    def user_names(self) -> dict[str, Any]:
+        """Return what the user has defined."""
+        names = self.names.items()
+        return {name: value for name, value in names if name[0] != "_" and name not in _OURS}
+
+    def reset(self) -> None:
+        """Forget what the user has defined, and all results."""
+        for name in [n for n in self.names if n[:2] != "__"]:
+            del self.names[name]
+        self._results.clear()
+        self._recent, self._last = ["", "", ""], ""
+        self._name_ours()
+
+    def _name_ours(self) -> None:
+        self.names.update(In=self.sources, Out=self._results, _ih=self.sources, _oh=self._results)
+        self.names.update(_="", __="", ___="", _dh=[os.getcwd()])
+        self.names["__builtins__"] = builtins
 
     def evaluate(self, source: str, *, is_shown: bool) -> object:
         """Run `source` as a part of the running cell; return the value of its last expression."""
@@ -81,11 +118,15 @@ class Session:
 
     def _remember(self, source: str) -> None:
         self._source = source
-        if len(self._sources) <= self._number:
-            missing = self._number - len(self._sources)
-            self._sources.extend([""] * missing + [source])
+        names, inputs = self.names, self._inputs
+        names["_i"], names["_ii"], names["_iii"] = inputs
+        names[f"_i{self._number}"] = source
+        self._inputs = (source, inputs[0], inputs[1])
+        if len(self.sources) <= self._number:
+            missing = self._number - len(self.sources)
+            self.sources.extend([""] * missing + [source])
         else:
-            self._sources[self._number] = source
+            self.sources[self._number] = source
         # Split where Python's own reader splits: at no other kind of line end.
         lines = list(io.StringIO(source, newline=None))
         if lines and not lines[-1].endswith("\n"):
@@ -96,6 +137,8 @@ class Session:
 
     def _evaluate(self, source: str, *, is_shown: bool) -> object:
         tree, source = self._parse(source)
+        if len(tree.body) == 1 and self._is_bare_command(tree.body[0], source):
+            tree, source = self._parse(notation.bare_command(source) or source)
         last = tree.body[-1] if tree.body else None
         if not isinstance(last, ast.Expr):
             self._execute(self._compiled(tree, "exec"))
@@ -113,14 +156,30 @@ class Session:
             self._show(value)
         return value
 
+    def _is_bare_command(self, statement: ast.stmt, source: str) -> bool:
+        """Whether this Python is `ls -l /mnt/data` to everybody who wrote it."""
+        if not isinstance(statement, ast.Expr) or statement.lineno != statement.end_lineno:
+            return False
+        word = source.split(None, 1)[0]
+        return (
+            word in notation.BARE_COMMANDS
+            and word not in self.names
+            and not isinstance(statement.value, ast.Call)
+        )
+
     # ---- compiling -----------------------------------------------------------------------------
 
     def _parse(self, source: str) -> tuple[ast.Module, str]:
         """Return the tree, and the source it was read from: commands made calls, if any."""
+        if source.startswith("In ["):  # a prompt; to Python it would be an annotation
+            source = notation.rewrite(source)
         try:
             return self._parsed(source), source
         except SyntaxError as error:
-            rewritten = magics.rewrite(source)
+            rewritten = notation.rewrite(source)
+            word = source.split(None, 1)[0] if source.strip() else ""
+            if rewritten == source and word not in self.names:
+                rewritten = notation.bare_command(source) or source
             if rewritten != source:
                 return self._parse_rewritten(rewritten, source), rewritten
             if isinstance(error, IndentationError) and source.lstrip("\n")[:1].isspace():

@@ -23,6 +23,7 @@ from sanderling.kernel import protocol
 from sanderling.kernel.border import Border
 
 Stream = Literal["stdout", "stderr"]
+Sent = tuple[str, bytes, dict[str, Any]]  # op, body and fields of a value that is not text
 DESCRIPTORS: dict[Stream, int] = {"stdout": 1, "stderr": 2}
 
 _PATIENCE_S = 1.0  # the host needs 0.1 ms; a machine on its knees gets more
@@ -63,6 +64,7 @@ class Channel:
         self._lock = threading.RLock()
         self._is_sending = False
         self._waiting: list[tuple[Stream, bytes]] = []
+        self._kept: list[Sent] | None = None
         self._will_clear = False  # before the next thing that is shown
         self._nonce: str | None = None
         self._prefixes: dict[Stream, bytes] = {}
@@ -125,6 +127,15 @@ class Channel:
         finally:
             self._send = send
 
+    @contextlib.contextmanager
+    def recording(self, kept: list[Sent]) -> Iterator[None]:
+        """Keep what is shown meanwhile in `kept`, instead of sending it."""
+        before, self._kept = self._kept, kept
+        try:
+            yield
+        finally:
+            self._kept = before
+
     def receive(self) -> bytes:
         """Return the host's next message; empty when it has closed the socket."""
         message, beside, _, _ = self._receive(
@@ -172,6 +183,9 @@ class Channel:
         if self._flush is not None:
             self._flush()
         if self.is_child:
+            return
+        if self._kept is not None:
+            self._kept.append((op, body, fields))
             return
         if self._will_clear and op != "done":
             self.clear(is_waiting=False)

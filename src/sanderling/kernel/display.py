@@ -184,7 +184,7 @@ class Display:
             text += (
                 f"\n[too large to be shown: {left_out / 1e6:.1f} MB. Save it as a file instead.]"
             )
-        if text or parts:
+        if text or parts or mimes.TEXT in bundle:
             self._send_text(text, parts)
 
     def _show_rich(self, value: object, include: mimes.Kinds, exclude: mimes.Kinds) -> None:

@@ -1,59 +1,82 @@
 """
-The notebook commands that models write without thinking: `%matplotlib inline`, `!ls`, `%%time`.
+The notebook commands that models write without thinking, at work: `%time`, `%%capture`, `!ls`.
 
-A cell that is valid Python is never touched. In one that is not, each command that stands where a
-statement could begin becomes a call of `Magics`, on the same line, so that tracebacks still point
-at the user's lines. Unknown commands end the cell with an error that says so.
+`notation.py` makes them calls of `Magics`. Unknown commands end the cell with an error that says
+so.
 """
 
 from __future__ import annotations
 
-import contextlib
-import importlib.metadata
-import io
+import builtins
+import cProfile
+import importlib
+import itertools
 import os
+import pstats
 import re
-import statistics
-import subprocess
+import shlex
 import sys
-import time
-import timeit
-import types
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
-from sanderling.kernel import network
+from sanderling.kernel import (
+    captured,
+    inspection,
+    packages,
+    pretty,
+    reloading,
+    running,
+    shell,
+    timing,
+)
+from sanderling.kernel.channel import Channel
+from sanderling.kernel.shell import SList
 
-CALLS = "__sanderling_magics__"
-
-# They set up a notebook's own screen and reloading; here there is nothing to set up.
+# They set up a notebook's own screen; here there is nothing to set up.
 _WITHOUT_EFFECT = frozenset(
-    "matplotlib config load_ext reload_ext unload_ext autoreload precision colors xmode".split()
+    "autosave colors config gui logoff logstart logstop matplotlib pdb pprint reload_ext "
+    "unload_ext xmode".split()
 )
-_SHELL_NAMES = frozenset("ls cat cp mv rm mkdir rmdir head tail grep wc man less more".split())
-_OURS = frozenset({"In", "Out"})
-_TIMEIT_RUNS = 5
-_TIMEIT_SECONDS = 0.2  # what one run should take at least, for the clock's sake
+_SHELL_NAMES = {
+    **dict.fromkeys("cat cp mv rm mkdir rmdir head tail grep wc man less more".split(), ""),
+    "ls": "ls -F",
+    "ll": "ls -F -o",
+}
+_EXTENSIONS = frozenset({"autoreload", "storemagic"})
+_RICH = {
+    "html": ("HTML", "_repr_html_"),
+    "javascript": ("Javascript", "_repr_javascript_"),
+    "js": ("Javascript", "_repr_javascript_"),
+    "latex": ("Latex", "_repr_latex_"),
+    "markdown": ("Markdown", "_repr_markdown_"),
+    "svg": ("SVG", "_repr_svg_"),
+}
+_NOT_FILLED_IN = frozenset({"time", "timeit", "prun", "history", "hist"})
 
-_CELL_COMMAND = re.compile(r"\s*%%(\w+)[ \t]*([^\n]*)(?:\n|$)")
-_LINE_COMMAND = re.compile(r"%(\w+)(?:[ \t]+(.*))?$", re.DOTALL)
-_BARE_INSTALLER = re.compile(r"(?:pip3?|conda)[ \t]+(?:install|uninstall|list|freeze|show)\b")
-_ASSIGNED = re.compile(r"([A-Za-z_][\w.]*)[ \t]*=[ \t]*([!%].+)$", re.DOTALL)
-_INSTALLER = re.compile(
-    r"(?:\S*python[\d.]*[ \t]+-m[ \t]+)?(?:pip3?|conda|mamba|uv pip)\b(.*)", re.DOTALL
-)
-_NAME_IN_COMMAND = re.compile(r"\{([A-Za-z_]\w*)\}|\$([A-Za-z_]\w*)")
-_OPENERS, _CLOSERS = "([{", ")]}"
+_OURS = __name__.rpartition(".")[0]  # where frames are the kernel's
+
+_modules = sys.modules
 
 
 class UsageError(Exception):
     """A notebook command that does not exist here, or that was written wrongly."""
+
+    __module__ = "builtins"  # in a traceback its name alone says enough
+
+
+class Scope(NamedTuple):
+    """Where a command stands: the names it sees, and its line."""
+
+    names: dict[str, Any]
+    line: int
 
 
 class Evaluator(Protocol):
     """What commands need of the session that runs them."""
 
     names: dict[str, Any]
+    sources: list[str]
+    channel: Channel | None
 
     def evaluate(self, source: str, *, is_shown: bool) -> object:
         """Run `source` as a part of the running cell; return the value of its last expression."""
@@ -63,108 +86,13 @@ class Evaluator(Protocol):
         """Return `body` moved down to where it stands in the running cell."""
         ...
 
+    def user_names(self) -> dict[str, Any]:
+        """Return what the user has defined."""
+        ...
 
-# ---- from commands to calls: pure --------------------------------------------------------------
-
-
-def rewrite(source: str) -> str:
-    """Return `source` with its commands made calls; the number of lines stays the same."""
-    if match := _CELL_COMMAND.match(source):
-        name, arguments = match.groups()
-        body = source[match.end() :]
-        return f"{CALLS}.cell({name!r}, {arguments.strip()!r}, {body!r})"
-    lines = source.split("\n")
-    scanner = _Scanner()
-    index = 0
-    while index < len(lines):
-        first = index
-        call = None
-        if scanner.is_at_statement:
-            while lines[index].endswith("\\") and index + 1 < len(lines):
-                index += 1
-            call = _call("\n".join(lines[first : index + 1]).replace("\\\n", ""))
-            if call is None:
-                index = first
-        if call is not None:
-            lines[first : index + 1] = [call] + [""] * (index - first)
-        else:
-            scanner.pass_over(lines[index])
-        index += 1
-    return "\n".join(lines)
-
-
-def _call(line: str) -> str | None:
-    """Return the call that a line is to become, None if it is not a command."""
-    bare = line.lstrip()
-    indent = line[: len(line) - len(bare)]
-    bare = bare.rstrip()
-    if bare.startswith("!"):
-        return f"{indent}{CALLS}.shell({bare[1:].lstrip('!')!r})"
-    if match := _LINE_COMMAND.match(bare):
-        return f"{indent}{CALLS}.line({match[1]!r}, {(match[2] or '').strip()!r})"
-    if _BARE_INSTALLER.match(bare):
-        return f"{indent}{CALLS}.shell({bare!r})"
-    if match := _ASSIGNED.match(bare):
-        target, command = match.groups()
-        if command.startswith("!"):
-            return f"{indent}{target} = {CALLS}.shell_lines({command[1:]!r})"
-        inner = _call(command)
-        return None if inner is None else f"{indent}{target} = {inner}"
-    return None
-
-
-class _Scanner:
-    """Knows, line by line, whether the next line begins a statement or continues one."""
-
-    def __init__(self) -> None:
-        self._quote = ""  # the ''' or \"\"\" we are in
-        self._depth = 0  # open brackets
-        self._is_continued = False
-
-    @property
-    def is_at_statement(self) -> bool:
-        return not self._quote and self._depth == 0 and not self._is_continued
-
-    def pass_over(self, line: str) -> None:
-        self._is_continued = False
-        place = 0
-        while place < len(line):
-            if self._quote:
-                place = self._leave_string(line, place)
-                continue
-            character = line[place]
-            if character == "#":
-                return
-            if character in "'\"":
-                tripled = line.startswith(character * 3, place)
-                self._quote = character * 3 if tripled else character
-                place += len(self._quote)
-                continue
-            if character in _OPENERS:
-                self._depth += 1
-            elif character in _CLOSERS:
-                self._depth = max(0, self._depth - 1)
-            elif character == "\\" and place == len(line) - 1:
-                self._is_continued = True
-            place += 1
-        if len(self._quote) == 1 and not line.endswith("\\"):
-            self._quote = ""  # such a string ends with its line, closed or not
-
-    def _leave_string(self, line: str, place: int) -> int:
-        """Return the place after the string's end, or the line's."""
-        while place < len(line):
-            if line[place] == "\\":
-                place += 2
-            elif line.startswith(self._quote, place):
-                place += len(self._quote)
-                self._quote = ""
-                return place
-            else:
-                place += 1
-        return place
-
-
-# ---- what the calls do -------------------------------------------------------------------------
+    def reset(self) -> None:
+        """Forget what the user has defined."""
+        ...
 
 
 class Magics:
@@ -172,180 +100,303 @@ class Magics:
 
     def __init__(self, session: Evaluator) -> None:
         self._session = session
-        self._line_number = 1  # where in the cell the running command stands
+        self._scope = Scope(session.names, 1)
+        self._folders: list[str] = []
+        self.reloader = reloading.Reloader(session.names)
         self._lines: dict[str, Callable[[str], object]] = {
-            "time": self._time,
-            "timeit": self._timeit,
-            "pip": lambda arguments: self._package(f"pip {arguments}"),
-            "conda": lambda arguments: self._package(f"conda {arguments}"),
+            "autoreload": self.reloader.configure,
             "cd": self._change_folder,
+            "conda": lambda arguments: print(packages.answer(f"conda {arguments}")),
+            "env": self._environment,
+            "hist": self._history,
+            "history": self._history,
+            "load_ext": self._load_extension,
+            "lsmagic": lambda _: "  ".join(f"%{name}" for name in sorted(self._lines)),
+            "pdef": lambda name: self._tell(name, lambda v: inspection.signature(v, name), end=""),
+            "pdoc": lambda name: self._tell(name, inspection.documentation),
+            "pinfo": lambda name: self._explain(name, is_long=False),
+            "pinfo2": lambda name: self._explain(name, is_long=True),
+            "pip": lambda arguments: print(packages.answer(f"pip {arguments}")),
+            "precision": self._precision,
+            "prun": self._profile,
+            "psource": lambda name: self._tell(name, lambda v: inspection.source(v, name)),
             "pwd": lambda _: os.getcwd(),
-            "sx": self.shell_lines,
-            "system": self.shell,
-            "who": self._list_names,
+            "pycat": lambda path: print(_text_of(path)),
+            "reset": self._reset,
+            "reset_selective": self._reset_selected,
+            "run": self._run_file,
+            "set_env": self._environment,
+            "sx": self._shell_lines,
+            "system": self._shell_lines,
+            "time": self._time,
+            "timeit": lambda arguments: self._measure(arguments, None),
+            "who": lambda kinds: self._list_names(kinds.split()),
+            "who_ls": lambda kinds: inspection.names_of(session.user_names(), kinds.split()),
+            "whos": lambda kinds: self._list_names(kinds.split(), is_table=True),
         }
         self._cells: dict[str, Callable[[str, str], object]] = {
-            "time": self._time_cell,
-            "timeit": self._timeit_cell,
-            "bash": self._shell_cell,
-            "sh": self._shell_cell,
+            "!": lambda _, body: self._shell_lines(body),
             "capture": self._capture,
+            "file": self._write_file,
+            "prun": lambda _, body: self._profile(self._session.body_of_cell(body)),
+            "script": lambda words, body: self._script(words.partition(" "), body),
+            "sx": lambda _, body: self._shell_lines(body),
+            "system": lambda _, body: self._shell_lines(body),
+            "time": self._time_cell,
+            "timeit": self._measure,
             "writefile": self._write_file,
         }
 
+    # ---- what cells call -----------------------------------------------------------------------
+
     def line(self, name: str, arguments: str) -> object:
         """Do `%name arguments`; return what an expression in its place would be worth."""
-        self._line_number = sys._getframe(1).f_lineno  # noqa: SLF001 - inspect's is as private
+        scope = self._enter()
+        if name not in _NOT_FILLED_IN:
+            arguments = shell.filled_in(arguments, scope.names)
         if name in _WITHOUT_EFFECT:
+            if name == "matplotlib" and not arguments:
+                print("Using matplotlib backend: inline")
             return None
         if name in _SHELL_NAMES:
-            self.shell(f"{name} {arguments}")
+            self._shell(f"{_SHELL_NAMES[name] or name} {arguments}")
             return None
         command = self._lines.get(name)
         if command is None:
             raise UsageError(f"There is no command `%{name}` here. Use plain Python instead.")
         return command(arguments)
 
-    def cell(self, name: str, arguments: str, body: str) -> None:
+    def cell(self, name: str, arguments: str, body: str) -> object:
         """Do `%%name arguments` with the rest of the cell."""
+        scope = self._enter()
+        if name not in _NOT_FILLED_IN:
+            arguments = shell.filled_in(arguments, scope.names)
+        if name.lower() in _RICH:
+            return getattr(builtins, "display")(_rich(name.lower(), body))  # noqa: B009 - not Python's
+        if name in ("bash", "sh", "zsh", "perl", "ruby", "python", "python3"):
+            self._script((name, " ", arguments), body)
+            return None
         command = self._cells.get(name)
         if command is None:
             raise UsageError(f"There is no command `%%{name}` here. Use plain Python instead.")
-        command(arguments, body)
+        return command(arguments, body)
 
     def shell(self, command: str) -> None:
         """Run a command line in /bin/sh; its output goes where every program's goes."""
-        if _INSTALLER.match(command.strip()):
-            self._package(command.strip())
-            return
-        sys.stdout.flush()
-        self._session.names["_exit_code"] = self._run(self._filled_in(command))
+        self._shell(shell.filled_in(command, self._enter().names))
 
-    def shell_lines(self, command: str) -> list[str]:
-        """Run a command line; return the lines of its stdout."""
-        arguments = ["/bin/sh", "-c", self._filled_in(command)]
-        done = subprocess.run(
-            arguments, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=False
-        )
-        self._session.names["_exit_code"] = done.returncode
-        return done.stdout.decode(errors="replace").splitlines()
+    def shell_lines(self, command: str) -> object:
+        """Run a command line; return the lines it writes."""
+        return self._shell_lines(shell.filled_in(command, self._enter().names))
 
-    def _run(self, command: str) -> int:
-        return subprocess.call(["/bin/sh", "-c", command], stdin=subprocess.DEVNULL)
+    def explain(self, name: str, *, is_long: bool) -> None:
+        """Do `name?`."""
+        self._enter()
+        self._explain(name, is_long=is_long)
 
-    def _filled_in(self, command: str) -> str:
-        """Put the values of the user's variables in for `{name}` and `$name`."""
+    def _enter(self) -> Scope:
+        """Note where the running command stands: in the frame nearest to us that is not ours."""
+        frame: Any = sys._getframe(2)  # noqa: SLF001 - inspect's is as private
+        while frame.f_globals.get("__name__", "").startswith(_OURS) and frame.f_back is not None:
+            frame = frame.f_back
+        names = frame.f_globals
+        if frame.f_locals is not names:
+            names = {**names, **frame.f_locals}
+        self._scope = Scope(names, frame.f_lineno)
+        return self._scope
 
-        def value(match: re.Match[str]) -> str:
-            name = match[1] or match[2]
-            return str(self._session.names[name]) if name in self._session.names else match[0]
+    # ---- the shell and files -------------------------------------------------------------------
 
-        return _NAME_IN_COMMAND.sub(value, command)
+    def _shell(self, command: str) -> None:
+        if packages.is_installer(command):
+            print(packages.answer(command))
+        else:
+            self._session.names["_exit_code"] = shell.run(command)
 
-    def _package(self, command: str) -> None:
-        match = _INSTALLER.match(command)
-        words = match[1].split() if match else []
-        installed = _installed()
-        if words[:1] in (["list"], ["freeze"]):
-            print("\n".join(f"{name}=={version}" for name, version in sorted(installed.items())))
-            return
-        wanted = [re.split(r"[\[=<>!~; ]", word)[0] for word in words[1:] if word[0] != "-"]
-        there = [f"{w} {installed[w.lower()]}" for w in wanted if w.lower() in installed]
-        note = f" Already installed: {', '.join(there)}." if there else ""
-        why = "" if network.has_proxy() else ": there is no network"
-        print(f"Packages cannot be installed{why}. `%pip list` lists them.{note}")
+    def _shell_lines(self, command: str) -> SList:
+        if packages.is_installer(command):
+            return SList(packages.answer(command).splitlines())
+        lines, self._session.names["_exit_code"] = shell.lines_of(command)
+        return lines
 
-    def _change_folder(self, arguments: str) -> str:
-        os.chdir(os.path.expanduser(arguments.strip("'\"") or "~"))
-        return os.getcwd()
+    def _script(self, command: tuple[str, str, str], body: str) -> None:
+        program, _, arguments = command
+        shell.Script(shell.interpreter(program), arguments).run(body, self._session.names)
 
-    def _time(self, arguments: str) -> object:
-        return self._timed("\n" * (self._line_number - 1) + arguments, is_shown=False)
+    def _change_folder(self, arguments: str) -> None:
+        words = shlex.split(arguments)
+        is_quiet = words[:1] == ["-q"]
+        target = " ".join(words[1:] if is_quiet else words) or "~"
+        if target == "-":
+            if not self._folders:
+                raise UsageError("%cd -: no previous folder.")
+            target = self._folders[-1]
+        before = os.getcwd()
+        os.chdir(os.path.expanduser(target))
+        self._folders.append(before)
+        if not is_quiet:
+            print(os.getcwd())
 
-    def _time_cell(self, arguments: str, body: str) -> object:
-        body = self._session.body_of_cell(body)
-        # A statement behind `%%time` runs as well: it stands on the first line.
-        source = body.replace("\n", f"{arguments}\n", 1) if arguments else body
-        return self._timed(source, is_shown=True)
-
-    def _timed(self, source: str, *, is_shown: bool) -> object:
-        cpu, wall = time.process_time(), time.perf_counter()
-        try:
-            return self._session.evaluate(source, is_shown=is_shown)
-        finally:
-            cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
-            print(f"CPU times: total: {_duration(cpu)}\nWall time: {_duration(wall)}")
-
-    def _timeit(self, arguments: str) -> None:
-        number, runs, statement = _timeit_options(arguments)
-        self._measure(statement, "pass", number, runs)
-
-    def _timeit_cell(self, arguments: str, body: str) -> None:
-        number, runs, setup = _timeit_options(arguments)
-        self._measure(body, setup or "pass", number, runs)
-
-    def _measure(self, statement: str, setup: str, number: int, runs: int) -> None:
-        timer = timeit.Timer(statement or "pass", setup, globals=self._session.names)
-        if number == 0:
-            number = 1
-            while timer.timeit(number) < _TIMEIT_SECONDS:
-                number *= 10
-        times = [seconds / number for seconds in timer.repeat(runs, number)]
-        mean, spread = statistics.fmean(times), statistics.pstdev(times)
-        print(
-            f"{_duration(mean)} ± {_duration(spread)} per loop "
-            f"(mean ± std. dev. of {runs} runs, {number:,} loops each)"
-        )
-
-    def _list_names(self, _arguments: str) -> None:
-        names = self._session.names
-        print("  ".join(n for n in names if not n.startswith("_") and n not in _OURS))
-
-    def _capture(self, arguments: str, body: str) -> None:
-        """Run the cell; keep what it writes under the name given, show nothing but pictures."""
-        out, err = io.StringIO(), io.StringIO()
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            self._session.evaluate(self._session.body_of_cell(body), is_shown=False)
-        if arguments.isidentifier():
-            captured = types.SimpleNamespace(stdout=out.getvalue(), stderr=err.getvalue())
-            self._session.names[arguments] = captured
-
-    def _shell_cell(self, _arguments: str, body: str) -> None:
-        sys.stdout.flush()
-        self._session.names["_exit_code"] = self._run(body)
+    def _environment(self, arguments: str) -> object:
+        if not arguments:
+            return dict(os.environ)
+        name, is_set, value = re.match(
+            r"([^\s=]+)(\s*=\s*|\s+|$)(.*)", arguments, re.DOTALL
+        ).groups()  # type: ignore[union-attr]
+        if not is_set:
+            if name not in os.environ:
+                raise UsageError(f"Environment does not have key: {name}")
+            return os.environ[name]
+        os.environ[name] = value
+        print(f"env: {name}={value}")
+        return None
 
     def _write_file(self, arguments: str, body: str) -> None:
         words = arguments.split()
-        is_appended = words[:1] == ["-a"]
+        is_appended = words[:1] in (["-a"], ["--append"])
         path = os.path.expanduser(" ".join(words[1:] if is_appended else words).strip("'\""))
         if not path:
-            raise UsageError("`%%writefile` needs the name of a file.")
+            raise UsageError("the following arguments are required: filename")
         verb = "Overwriting" if os.path.exists(path) else "Writing"
+        print(f"{'Appending to' if is_appended else verb} {path}")
         with open(path, "a" if is_appended else "w", encoding="utf-8") as file:
-            file.write(body)
-        if is_appended:
-            verb = "Appending to"
-        print(f"{verb} {path}")
+            file.write(body if body.endswith("\n") else body + "\n")
+
+    def _run_file(self, arguments: str) -> None:
+        words = shlex.split(arguments)
+        options = list(itertools.takewhile(lambda word: word.startswith("-"), words))
+        words = words[len(options) :]
+        if not words:
+            raise UsageError("`%run` needs the name of a file.")
+        path = os.path.expanduser(words[0])
+        path = path if os.path.exists(path) or path.endswith(".py") else f"{path}.py"
+        running.run_file(path, words[1:], self._session.names, is_inside="-i" in options)
+
+    # ---- time ----------------------------------------------------------------------------------
+
+    def _time(self, arguments: str) -> object:
+        source = "\n" * (self._scope.line - 1) + arguments
+        return self._timed(source)
+
+    def _time_cell(self, arguments: str, body: str) -> object:
+        if not body.strip() and not arguments:
+            raise UsageError("%%time is of the whole cell, and there is nothing in it.")
+        body = self._session.body_of_cell(body)
+        # A statement behind `%%time` runs as well: it stands on the first line.
+        source = body.replace("\n", f"{arguments}\n", 1) if arguments else body
+        return self._timed(source)
+
+    def _timed(self, source: str) -> object:
+        value = timing.timed(lambda: self._session.evaluate(source, is_shown=False))
+        return None if source.rstrip().endswith(";") else value
+
+    def _profile(self, source: str) -> None:
+        profile = cProfile.Profile()
+        try:
+            profile.runcall(self._session.evaluate, source, is_shown=False)
+        finally:
+            pstats.Stats(profile, stream=sys.stdout).sort_stats("tottime").print_stats(30)
+
+    def _measure(self, arguments: str, body: str | None) -> object:
+        options, rest = timing.options_of(arguments)
+        if body is None and not rest:
+            return None
+        statement, setup = (rest, "") if body is None else (body, rest)
+        return timing.measure(statement, setup, options, self._session.names)
+
+    # ---- names, sources, results ---------------------------------------------------------------
+
+    def _list_names(self, kinds: list[str], *, is_table: bool = False) -> None:
+        names = self._session.user_names()
+        found = inspection.names_of(names, kinds)
+        if is_table:
+            inspection.print_table(names, found, kinds)
+        else:
+            inspection.print_names(found, kinds)
+
+    def _explain(self, name: str, *, is_long: bool) -> None:
+        if "*" in name:
+            print(inspection.matching(name, [*self._scope.names, *vars(builtins)]))
+            return
+        self._tell(name, lambda value: inspection.describe(value, name, is_long=is_long))
+
+    def _tell(self, name: str, tell: Callable[[Any], str], end: str = "\n") -> None:
+        if name.startswith("%"):
+            known = name.lstrip("%") in {*self._lines, *self._cells}
+            print(f"`{name}` is a command of notebooks{'' if known else ', not known here'}.")
+            return
+        try:
+            value = builtins.eval(name, {**self._scope.names})  # noqa: S307 - the user's own
+        except Exception:  # noqa: BLE001 - IPython says the same of all
+            print(f"Object `{name}` not found.")
+            return
+        print(tell(value), end=end)
+
+    def _reset(self, arguments: str) -> None:
+        if "-f" not in arguments.split():
+            raise UsageError("`%reset` asks before it forgets all variables; `%reset -f` does not.")
+        self._session.reset()
+
+    def _reset_selected(self, arguments: str) -> None:
+        pattern = arguments.replace("-f", "", 1).strip()
+        for name in [n for n in self._session.user_names() if re.search(pattern, n)]:
+            del self._session.names[name]
+
+    def _history(self, arguments: str) -> None:
+        spans = re.findall(r"(\d+)(?:-(\d+))?", arguments)
+        last = len(self._session.sources) - 1
+        wanted = [n for a, b in spans for n in range(int(a), int(b or a) + 1)] or range(1, last + 1)
+        for number in wanted:
+            if 0 < number <= last:
+                source = self._session.sources[number]
+                gap = "\n" if "\n" in source else " "
+                print(f"{number:>4}:{gap}{source}" if "-n" in arguments.split() else source)
+
+    def _precision(self, arguments: str) -> str:
+        numpy: Any = _modules.get("numpy")
+        digits = int(arguments) if arguments.isdigit() else None
+        if numpy is not None:
+            numpy.set_printoptions(precision=8 if digits is None else digits)
+        template = None if digits is None else f"%.{digits}f"
+        pretty.format_floats(template)
+        return template or "%r"
+
+    def _load_extension(self, name: str) -> None:
+        if name not in _EXTENSIONS:
+            importlib.import_module(name)
+
+    def _capture(self, arguments: str, body: str) -> None:
+        """Run the cell; keep what it writes and shows under the name given."""
+        words = arguments.split()
+        wanted = {part: f"--no-{part}" not in words for part in ("stdout", "stderr", "display")}
+        names = [word for word in words if word.isidentifier()]
+        channel = self._session.channel
+        assert channel is not None
+        source = self._session.body_of_cell(body)
+        with captured.capturing(
+            channel, out=wanted["stdout"], err=wanted["stderr"], shown=wanted["display"]
+        ) as kept:
+            self._session.evaluate(source, is_shown=True)
+        if names:
+            self._session.names[names[0]] = kept
 
 
-def _installed() -> dict[str, str]:
-    return {d.name.lower(): d.version for d in importlib.metadata.distributions()}
+class _Rich:
+    """What `%%html` and its like show."""
+
+    def __init__(self, kind: str, text: str) -> None:
+        self._kind, self.data = kind, text
+
+    def __repr__(self) -> str:
+        return f"<IPython.core.display.{self._kind} object>"
 
 
-def _timeit_options(arguments: str) -> tuple[int, int, str]:
-    """Return loops (0: find out), runs and the rest of `-n 10 -r 3 rest`."""
-    number, runs = 0, _TIMEIT_RUNS
-    while match := re.match(r"\s*-([nr])\s*(\d+)(?:\s+|$)|\s*-[opq](?:\s+|$)", arguments):
-        if match[1] == "n":
-            number = max(1, int(match[2]))
-        elif match[1] == "r":
-            runs = max(1, int(match[2]))
-        arguments = arguments[match.end() :]
-    return number, runs, arguments.lstrip(" \t")
+def _rich(name: str, text: str) -> object:
+    kind, method = _RICH[name]
+    made = type(kind, (_Rich,), {method: lambda self: self.data})
+    return made(kind, text)
 
 
-def _duration(seconds: float) -> str:
-    for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
-        if seconds >= size:
-            return f"{seconds / size:.3g} {unit}"
-    return f"{seconds / 1e-9:.3g} ns"
+def _text_of(path: str) -> str:
+    with open(os.path.expanduser(path), encoding="utf-8") as file:
+        return file.read()

@@ -20,12 +20,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NoReturn
 
-from sanderling.kernel import limits, network, protocol, sentences
+from sanderling.kernel import limits, network, prompts, protocol, sentences, spawning
 from sanderling.kernel.border import Border
 from sanderling.kernel.capture import Streams
 from sanderling.kernel.cell import Session, forget_cells
 from sanderling.kernel.channel import Channel
 from sanderling.kernel.display import Display
+from sanderling.kernel.hints import hint
 from sanderling.kernel.orphans import ORPHANS
 from sanderling.kernel.tracebacks import Report, describe, describe_plainly
 
@@ -100,7 +101,7 @@ class Kernel:
         )
         self._streams = Streams(self._channel)
         self._display = Display(self._channel, data_folder)
-        self._session = Session(self._display.show_result)
+        self._session = Session(self._display.show_result, self._channel)
         self._assembler = protocol.Assembler(protocol.FROM_HOST)
         self._data_folder = data_folder
         self._memory_bytes: int | None = None
@@ -164,7 +165,7 @@ class Kernel:
         """Be again a kernel that has run no cell."""
         forget_cells()
         self._has_run = False
-        self._session = Session(self._display.show_result)
+        self._session = Session(self._display.show_result, self._channel)
         self._border.remember_builtins()
 
     def _configure(self, header: Mapping[str, Any]) -> None:
@@ -217,7 +218,19 @@ class Kernel:
         sentence = sentences.explain(
             error, memory_bytes=self._memory_bytes, data_folder=self._data_folder
         )
+        if sentence is None and not report.is_interrupt:
+            sentence = self._hint(error)
         return report if sentence is None else replace(report, text=f"{report.text}{sentence}\n")
+
+    def _hint(self, error: BaseException) -> str | None:
+        """What helps after `error`. The objects that are looked at are the user's."""
+        is_first = self._session.count == 1
+        try:
+            return self._border.cross(
+                lambda: hint(error, data_folder=self._data_folder, is_first_cell=is_first)
+            )
+        except BaseException:  # noqa: BLE001 - told without it
+            return None
 
     def _report(self, error: BaseException) -> Report:
         for _ in range(_DESCRIPTIONS):
@@ -253,15 +266,9 @@ def _prepare_interpreter(display: Display) -> None:
     display.install()
     names: Any = builtins
     names.display = display.display
-    names.input = _input
+    prompts.install()
+    spawning.install()
     names.exit = names.quit = _exit_cell
-
-
-def _input(prompt: object = "", /) -> str:  # noqa: ARG001 - the builtin's signature
-    """Stand in for the builtin: nobody is there to type."""
-    raise EOFError(
-        "input() does not work here: nobody can type an answer. Put the value into the code."
-    )
 
 
 def _exit_cell(code: object = None) -> NoReturn:

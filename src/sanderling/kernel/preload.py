@@ -163,6 +163,8 @@ def _warm_pandas() -> None:
     pandas: Any = sys.modules["pandas"]
     # Said outright, or pandas 3 warns with every .xlsx that its default is going to change.
     pandas.set_option("io.excel.xlsx.reader", "openpyxl")
+    # As in notebooks; pandas takes a process without a terminal for one that has a wide one.
+    pandas.set_option("display.max_columns", 20)
     table = pandas.DataFrame({"key": numpy.arange(100) % 10, "value": numpy.arange(100.0)})
     table.groupby("key")["value"].agg(["mean", "sum", "std"])
     table["when"] = pandas.to_datetime("2020-01-31") + pandas.to_timedelta(table["key"], "D")
@@ -182,7 +184,15 @@ def _warm_pyplot() -> None:
     pyplot.close(figure)
 
 
+def _warm_sklearn() -> None:
+    # It counts cores for its first OpenMP region in files that boxes do not have, and warns.
+    context: Any = sys.modules.get("joblib.externals.loky.backend.context")
+    if context is not None and hasattr(context, "physical_cores_cache"):
+        context.physical_cores_cache = os.cpu_count() or 1
+
+
 _WARMERS: dict[str, Callable[[], None]] = {
     "pandas": _warm_pandas,
     "matplotlib.pyplot": _warm_pyplot,
+    "sklearn.ensemble": _warm_sklearn,
 }

@@ -350,7 +350,7 @@ def _print_super(value: Any, printer: Printer, _is_cycle: bool) -> None:
 
 _FLAGS = ("IGNORECASE", "LOCALE", "MULTILINE", "DOTALL", "UNICODE", "VERBOSE", "DEBUG")
 
-_PRINTINGS: Mapping[type, Printing] = {
+_PRINTINGS: dict[type, Printing] = {
     int: _print_repr,
     float: _print_number,
     str: _print_repr,
@@ -379,3 +379,13 @@ _LATER_PRINTINGS: Mapping[tuple[Any, str], Printing] = {
     ("collections", "Counter"): _as_call(_counter),
     ("collections", "UserList"): _as_call(_user_list),
 }
+
+
+def format_floats(template: str | None) -> None:
+    """Print floats by a template like `%.3f` from now on; None: as Python does."""
+    if template is None:
+        _ATOMS.add(float)
+        _PRINTINGS[float] = _print_repr
+    else:
+        _ATOMS.discard(float)
+        _PRINTINGS[float] = lambda value, printer, _is_cycle: printer.text(template % value)

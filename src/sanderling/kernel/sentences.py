@@ -11,10 +11,13 @@ from __future__ import annotations
 import errno
 import os
 import resource
+import socket
 from collections.abc import Iterator
 
+from sanderling.kernel import network
 from sanderling.kernel.limits import PROCESSES_MAX
 
+NETWORK = "There is no network here: nothing can be downloaded or asked. Use what is installed."
 PROCESSES = f"There can be at most {PROCESSES_MAX} processes and threads at a time."
 
 _CHAIN_MAX = 10  # exceptions that led to one another and are looked at
@@ -25,6 +28,7 @@ _CROWD = PROCESSES_MAX // 2
 _getrlimit, _UNLIMITED = resource.getrlimit, resource.RLIM_INFINITY
 _NOFILE, _FSIZE = resource.RLIMIT_NOFILE, resource.RLIMIT_FSIZE
 _statvfs, _listdir = os.statvfs, os.listdir
+_UNREACHABLE = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN)
 _EMFILE, _EFBIG, _EAGAIN, _DISK = (
     errno.EMFILE,
     errno.EFBIG,
@@ -87,6 +91,10 @@ def _sentence(error: BaseException, memory_bytes: int | None, data_folder: str) 
     if issubclass(kind, MemoryError):
         return None if memory_bytes is None else memory(memory_bytes)
     if issubclass(kind, OSError):
+        if (issubclass(kind, socket.gaierror) or _number(error) in _UNREACHABLE) and (
+            not network.has_proxy()
+        ):
+            return NETWORK
         return _of_number(_number(error), data_folder)
     if issubclass(kind, RuntimeError) and _says(error, "can't start new thread"):
         if _is_crowded():

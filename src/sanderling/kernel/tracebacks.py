@@ -10,11 +10,15 @@ from __future__ import annotations
 import os
 import traceback
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
 
 from sanderling.kernel import protocol
 
 TRACEBACK_CHARS_MAX = 65536  # a recursion through two functions is a thousand different frames
 CELL_PREFIX = "<cell "
+
+FRAMES_MAX = 40  # of one exception; more are told by the first and the last of them
 
 _KERNEL_FOLDER = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
@@ -65,12 +69,39 @@ def _tidy(told: traceback.TracebackException, *, is_top: bool) -> None:
     if is_top:
         firsts = (i for i, f in enumerate(frames) if f.filename.startswith(CELL_PREFIX))
         frames = frames[next(firsts, 0) :]
-    told.stack[:] = frames
+    told.stack = _Cut.of(frames)
     for cause in (told.__cause__, told.__context__):
         if cause is not None:
             _tidy(cause, is_top=False)
     for member in told.exceptions or () if hasattr(told, "exceptions") else ():
         _tidy(member, is_top=False)
+
+
+class _Cut(traceback.StackSummary):
+    """Frames without their middle, where a recursion through several functions made many."""
+
+    left_out = 0
+
+    @classmethod
+    def of(cls, frames: list[traceback.FrameSummary]) -> _Cut:
+        """A line that calls itself again and again counts once: Python says so in one line."""
+        places = [(f.filename, f.lineno, f.name) for f in frames]
+        different = sum(here != before for here, before in pairwise(places)) + 1
+        cut = cls()
+        if different > FRAMES_MAX:
+            half = FRAMES_MAX // 2
+            cut.left_out = len(frames) - 2 * half
+            frames = [*frames[:half], *frames[-half:]]
+        cut.extend(frames)
+        return cut
+
+    def format(self, **options: Any) -> list[str]:
+        half = len(self) // 2
+        if not self.left_out:
+            return super().format(**options)
+        first, last = (traceback.StackSummary.from_list(p) for p in (self[:half], self[half:]))
+        note = f"  [… {self.left_out:,} calls left out …]\n"
+        return [*first.format(**options), note, *last.format(**options)]
 
 
 def _shorten(text: str) -> str:

@@ -1,0 +1,329 @@
+"""
+What helps after an error, in one sentence or two: the columns there are, the files, the packages.
+
+It is written for a model that will try again, so it says what exists, closest first and bounded,
+and nothing that the traceback says already. Objects of the user's are looked at, which may run
+their code: call it on the far side of the border.
+"""
+
+from __future__ import annotations
+
+import bdb
+import difflib
+import os
+import re
+import sys
+from collections.abc import Iterator
+from types import FrameType
+from typing import Any
+
+from sanderling.kernel import packages, protocol
+
+_NAMES_MAX = 12  # that are listed
+_LABELS_MAX = 2000  # that are compared
+_ENTRIES_MAX = 5000  # of folders that are looked through for a file
+_LABEL_CHARS_MAX = 60
+_PATH_CHARS_MAX = 300
+_ENCODINGS = ("cp1252", "latin-1")
+
+# What newer versions of libraries no longer have: (class or module, name) → what to write.
+_GONE = {
+    ("DataFrame", "append"): "pd.concat([df, other], ignore_index=True)",
+    ("Series", "append"): "pd.concat([series, other])",
+    ("DataFrame", "ix"): "df.loc or df.iloc",
+    ("Series", "ix"): "series.loc or series.iloc",
+    ("DataFrame", "iteritems"): "df.items()",
+    ("Series", "iteritems"): "series.items()",
+    ("DataFrame", "applymap"): "df.map(function)",
+    ("DataFrame", "as_matrix"): "df.to_numpy()",
+    ("DataFrame", "mad"): "(df - df.mean()).abs().mean()",
+    ("DataFrame", "lookup"): "df.loc[row, column]",
+    ("DataFrame", "get_value"): "df.at[row, column]",
+    ("DataFrame", "set_value"): "df.at[row, column] = value",
+    ("DataFrame", "sortlevel"): "df.sort_index(level=…)",
+    ("DataFrame", "tshift"): "df.shift(freq=…)",
+    ("DataFrame", "swapaxes"): "df.T",
+    ("DataFrame", "pad"): "df.ffill()",
+    ("DataFrame", "backfill"): "df.bfill()",
+    ("Index", "is_monotonic"): "index.is_monotonic_increasing",
+    ("Series", "is_monotonic"): "series.is_monotonic_increasing",
+    ("Timestamp", "weekofyear"): "timestamp.isocalendar().week",
+    ("DatetimeProperties", "week"): "series.dt.isocalendar().week",
+    ("DatetimeProperties", "weekofyear"): "series.dt.isocalendar().week",
+    ("pandas", "np"): "import numpy as np",
+    ("pandas", "datetime"): "import datetime",
+    ("pandas", "Panel"): "a DataFrame with a MultiIndex",
+    ("pandas", "Int64Index"): "pd.Index",
+    ("pandas", "Float64Index"): "pd.Index",
+    ("numpy", "trapz"): "np.trapezoid",
+    ("numpy", "in1d"): "np.isin",
+    ("numpy", "product"): "np.prod",
+    ("numpy", "cumproduct"): "np.cumprod",
+    ("numpy", "alltrue"): "np.all",
+    ("numpy", "sometrue"): "np.any",
+    ("numpy", "row_stack"): "np.vstack",
+    ("numpy", "asscalar"): "array.item()",
+    ("ndarray", "ptp"): "np.ptp(array)",
+    ("ndarray", "itemset"): "array[index] = value",
+    ("ndarray", "newbyteorder"): "array.view(array.dtype.newbyteorder())",
+    ("PIL.Image", "ANTIALIAS"): "Image.LANCZOS",
+    ("ImageDraw", "textsize"): "draw.textbbox((0, 0), text, font=font)",
+    ("FreeTypeFont", "getsize"): "font.getbbox(text)",
+    ("matplotlib.cm", "get_cmap"): "matplotlib.colormaps[name]",
+    ("matplotlib.pyplot", "hold"): "nothing: axes always keep what was drawn",
+    ("scipy.integrate", "trapz"): "scipy.integrate.trapezoid",
+    ("scipy.integrate", "simps"): "scipy.integrate.simpson",
+    ("scipy.integrate", "cumtrapz"): "scipy.integrate.cumulative_trapezoid",
+    ("scipy.stats", "binom_test"): "scipy.stats.binomtest",
+    ("scipy.stats", "median_absolute_deviation"): "scipy.stats.median_abs_deviation",
+    ("CountVectorizer", "get_feature_names"): "vectorizer.get_feature_names_out()",
+    ("TfidfVectorizer", "get_feature_names"): "vectorizer.get_feature_names_out()",
+    ("OneHotEncoder", "get_feature_names"): "encoder.get_feature_names_out()",
+    ("PdfReader", "getPage"): "reader.pages[number]",
+    ("PageObject", "extractText"): "page.extract_text()",
+    ("time", "clock"): "time.perf_counter()",
+    ("inspect", "getargspec"): "inspect.getfullargspec",
+    ("collections", "Mapping"): "collections.abc.Mapping",
+    ("collections", "Iterable"): "collections.abc.Iterable",
+    ("collections", "Callable"): "collections.abc.Callable",
+    ("fractions", "gcd"): "math.gcd",
+}
+# Arguments that functions no longer take → what to write.
+_GONE_ARGUMENTS = {
+    "error_bad_lines": 'on_bad_lines="skip"',
+    "warn_bad_lines": 'on_bad_lines="warn"',
+    "squeeze": '.squeeze("columns") on the result',
+    "infer_datetime_format": "nothing: it is inferred",
+    "line_terminator": "lineterminator",
+    "sparse": "sparse_output",
+    "normalize": "a StandardScaler before the model",
+    "squared": "root_mean_squared_error instead of mean_squared_error(…, squared=False)",
+    "base_estimator": "estimator",
+    "affinity": "metric",
+    "shade": "fill",
+    "ci": "errorbar",
+    "use_line_collection": "nothing: it is always so",
+}
+
+
+def hint(error: BaseException, *, data_folder: str, is_first_cell: bool) -> str | None:
+    """Return what helps after `error`, if anything does. May run user code, and raise."""
+    told = None
+    match error:
+        case KeyError() if "pandas" in sys.modules:
+            told = _of_labels(error)
+        case ModuleNotFoundError() if error.name:
+            told = packages.of_missing(error.name)
+        case FileNotFoundError() | NotADirectoryError():
+            told = _of_files(error.filename, data_folder)
+        case PermissionError() if isinstance(error.filename, str):
+            told = f"Files can be written in {data_folder}, /tmp and /home/user."
+        case UnicodeDecodeError():
+            told = _of_encoding(error)
+        case AttributeError():
+            told = _of_attribute(error)
+        case NameError():
+            told = _of_name(error, is_first_cell=is_first_cell)
+        case TypeError():
+            told = _of_arguments(error)
+        case ValueError():
+            told = _of_numbers(error)
+        case bdb.BdbQuit():
+            told = "Nobody can type commands of the debugger here. Print the values."
+    return None if told is None else protocol.clean(told, protocol.ERROR_MESSAGE_CHARS_MAX)
+
+
+# ---- tables -------------------------------------------------------------------------------------
+
+
+def _frames(error: BaseException) -> Iterator[FrameType]:
+    """The frames the error went through, the one that raised it first."""
+    frames: list[FrameType] = []
+    trace = error.__traceback__
+    while trace is not None:
+        frames.append(trace.tb_frame)
+        trace = trace.tb_next
+    return reversed(frames)
+
+
+def _is_of_pandas(frame: FrameType) -> bool:
+    return str(frame.f_globals.get("__name__")).startswith("pandas.")
+
+
+def _locals_of(error: BaseException, kinds: tuple[type, ...]) -> Iterator[tuple[str, Any]]:
+    """What pandas' own frames call `self`, `obj` or `left`, if it is one of `kinds`."""
+    for place, frame in enumerate(_frames(error)):
+        if not _is_of_pandas(frame):
+            if place == 0:
+                return  # code of the user's that pandas called: its error is its own
+            continue
+        for name in ("self", "obj", "left"):
+            value = frame.f_locals.get(name)
+            if isinstance(value, kinds):
+                yield frame.f_code.co_name, value
+
+
+def _of_labels(error: KeyError) -> str | None:
+    """The columns, or labels of the index, among which a key was not found."""
+    pandas: Any = sys.modules["pandas"]
+    kinds = (pandas.DataFrame, pandas.Series, pandas.Index)
+    key = error.args[0] if error.args else None
+    searched: Any = None
+    for function, value in _locals_of(error, kinds):
+        if isinstance(value, pandas.Index):
+            searched = value if searched is None else searched
+        elif isinstance(value, pandas.DataFrame):
+            is_row = searched is not None and searched is not value.columns and function == "xs"
+            axis, what = (value.index, "rows") if is_row else (value.columns, "columns")
+            if searched is None or searched.equals(axis):
+                return _labels(axis, f"The {what} are", key)
+        elif searched is None or searched.equals(value.index):
+            return _labels(value.index, "The labels are", key)
+    return None if searched is None else _labels(searched, "The labels are", key)
+
+
+def _labels(index: Any, what: str, key: object) -> str:
+    count = len(index)
+    if count == 0:
+        return f"{what}: none."
+    if type(index).__name__ == "RangeIndex" or (count > _NAMES_MAX and index.dtype.kind in "iufM"):
+        return f"{what} {_label(index[0])} to {_label(index[-1])} ({count:,})."
+    return f"{what}: {_closest(list(index[:_LABELS_MAX]), key, count)}."
+
+
+def _closest(labels: list[Any], key: object, count: int) -> str:
+    """List labels, those first that are like the key."""
+    wanted = str(key).strip("[]'\"").casefold()
+    texts = {str(label).casefold().strip(): label for label in labels}
+    close = [texts[t] for t in difflib.get_close_matches(wanted, texts, n=3, cutoff=0.6)]
+    stem = wanted.partition(".")[0]
+    close += [v for t, v in texts.items() if t and wanted and (wanted in t or t in wanted)]
+    close += [v for t, v in texts.items() if t.partition(".")[0] == stem]
+    shown: list[Any] = []
+    for label in [*close, *labels]:
+        if not any(label is other for other in shown):
+            shown.append(label)
+    more = f", … ({count:,} in all)" if count > _NAMES_MAX else ""
+    return ", ".join(_label(label) for label in shown[:_NAMES_MAX]) + more
+
+
+def _label(label: object, chars_max: int = _LABEL_CHARS_MAX) -> str:
+    text = repr(label) if isinstance(label, (bool, int, float, str)) else str(label)
+    return text if len(text) <= chars_max else f"{text[:chars_max]}…"
+
+
+# ---- files --------------------------------------------------------------------------------------
+
+
+def _of_files(path: object, data_folder: str) -> str | None:
+    """The files that are where one was not found, and where there is one of its name."""
+    if not isinstance(path, str) or not path:
+        return None
+    wanted = os.path.basename(path.rstrip("/"))
+    folder = os.path.dirname(os.path.abspath(path))
+    elsewhere = [p for p in _named(wanted, data_folder) if os.path.dirname(p) != folder]
+    if elsewhere:
+        return f"There is {', '.join(_label(p, _PATH_CHARS_MAX) for p in elsewhere[:3])}."
+    is_there = os.path.isdir(folder)
+    looked_at = folder if is_there else data_folder
+    names = [e.name + "/" * e.is_dir() for e in _entries(looked_at)]
+    start = "" if is_there else f"There is no folder {_label(folder, _PATH_CHARS_MAX)}. "
+    if not names:
+        return f"{start}{looked_at} is empty."
+    names.sort()
+    return f"{start}In {looked_at}: {_closest(names, wanted, len(names))}."
+
+
+def _entries(folder: str) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            found = [e for e, _ in zip(entries, range(_ENTRIES_MAX), strict=False)]
+    except OSError:
+        return []
+    return [e for e in found if not e.name.startswith(".")]
+
+
+def _named(name: str, data_folder: str) -> list[str]:
+    """Paths below the data folder whose last part is `name`, in any case of letters."""
+    found: list[str] = []
+    folders, seen = [data_folder], 0
+    while folders and seen < _ENTRIES_MAX:
+        for entry in _entries(folders.pop()):
+            seen += 1
+            if entry.name.casefold() == name.casefold():
+                found.append(entry.path)
+            if entry.is_dir(follow_symlinks=False):
+                folders.append(entry.path)
+    return sorted(found)
+
+
+def _of_encoding(error: UnicodeDecodeError) -> str | None:
+    """An encoding that reads what is not UTF-8."""
+    data = error.object
+    if not isinstance(data, bytes) or "utf" not in error.encoding.lower():
+        return None
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return 'It begins as UTF-16 does: encoding="utf-16" reads it.'
+    if b"\x00" in data[:1000]:
+        return "It is not text: the file has a format of its own, or is compressed."
+    for encoding in _ENCODINGS:
+        try:
+            data.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+        return f'It is not UTF-8. encoding="{encoding}" reads it, if the letters come out right.'
+    return None
+
+
+# ---- names --------------------------------------------------------------------------------------
+
+
+def _of_attribute(error: AttributeError) -> str | None:
+    name: Any = error.name
+    owner: Any = error.obj
+    if not isinstance(name, str):
+        return None
+    is_module = isinstance(owner, type(sys))
+    kinds = [owner.__name__] if is_module else [c.__name__ for c in type(owner).__mro__]
+    for kind in kinds:
+        if instead := _GONE.get((kind, name)):
+            return f"This version has no `{name}`. Write: {instead}."
+    if is_module:
+        if f"{owner.__name__}.{name}" in sys.modules:
+            return None
+        close = difflib.get_close_matches(name, dir(owner), n=3, cutoff=0.75)
+        return f"Similar names there: {', '.join(close)}." if close else None
+    pandas: Any = sys.modules.get("pandas")
+    if pandas is not None and isinstance(owner, pandas.DataFrame):
+        columns = [str(column) for column in owner.columns[:_LABELS_MAX]]
+        if difflib.get_close_matches(name.casefold(), [c.casefold() for c in columns], cutoff=0.6):
+            return _labels(owner.columns, "The columns are", name)
+    return None
+
+
+def _of_name(error: NameError, *, is_first_cell: bool) -> str | None:
+    pandas: Any = sys.modules.get("pandas")
+    if pandas is not None and type(error).__name__ == "UndefinedVariableError":
+        for _, value in _locals_of(error, (pandas.DataFrame,)):
+            return _labels(value.columns, "The columns are", str(error).partition("'")[2])
+        return None
+    if is_first_cell:
+        return "This is the first cell of a new kernel: it knows no names of earlier cells."
+    return None
+
+
+def _of_arguments(error: TypeError) -> str | None:
+    text = str(error)
+    found = re.search(r"unexpected keyword argument '(\w+)'", text)
+    if found and (instead := _GONE_ARGUMENTS.get(found[1])):
+        return f"This version has no `{found[1]}`. Use {instead}."
+    if "agg function failed" in text or "does not support operation" in text:
+        return "Only columns of numbers can be used: numeric_only=True, or choose columns."
+    return None
+
+
+def _of_numbers(error: ValueError) -> str | None:
+    is_pandas = any(map(_is_of_pandas, _frames(error)))
+    if is_pandas and str(error).startswith("could not convert string to float"):
+        return "Only columns of numbers can be used: numeric_only=True, or choose columns."
+    return None
