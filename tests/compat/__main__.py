@@ -16,6 +16,7 @@ def main() -> int:
         links = Path(folder) / "overlay"
         links.mkdir()
         jupyter.overlay(links)
+        jupyter.list_fonts(python, links)
         for name in sys.argv[1:] or sessions.names():
             cells = sessions.cells(name)
             bench = comparison.Bench(python, links, Path(folder) / name)

@@ -24,19 +24,23 @@ class Bench:
         """The same in a folder of its own."""
         return replace(self, folder=self.folder / name)
 
+    def _place(self, name: str) -> Path:
+        folder = self.folder / name / "data"
+        folder.mkdir(parents=True)
+        # matplotlib's list of fonts, made once: it takes seconds, and may say so on stderr.
+        (folder / ".cache").symlink_to(self.overlay.parent / "cache")
+        return folder
+
     def reference(self, cells: list[Cell], name: str = "jupyter") -> list[Outcome]:
         """What Jupyter shows."""
-        folder, home = self.folder / name / "data", self.folder / name / "home"
-        folder.mkdir(parents=True)
+        folder, home = self._place(name), self.folder / name / "home"
         home.mkdir()
         with JupyterKernel(self.python, self.overlay, folder, home) as kernel:
             return [kernel.run(cell.source) for cell in cells]
 
     def ours(self, cells: list[Cell]) -> list[Outcome]:
         """What our kernel shows."""
-        folder = self.folder / "ours" / "data"
-        folder.mkdir(parents=True)
-        with OurKernel(self.python, folder) as kernel:
+        with OurKernel(self.python, self._place("ours")) as kernel:
             return [kernel.run(cell.source) for cell in cells]
 
     def again(self, cells: list[Cell]) -> list[Outcome]:

@@ -84,7 +84,6 @@ class JupyterKernel:
                 "HOME": str(folder),
                 "LANG": "C.UTF-8",
                 "IPYTHONDIR": str(home / "ipython"),
-                "MPLCONFIGDIR": str(home / "matplotlib"),
                 "JUPYTER_RUNTIME_DIR": str(home),
                 "OPENBLAS_NUM_THREADS": "1",
                 "OMP_NUM_THREADS": "1",
@@ -169,6 +168,19 @@ class JupyterKernel:
                 return shown
             shown.append((message["msg_type"], message["content"]))
         raise TimeoutError(shown)
+
+
+def list_fonts(python: Path, overlay: Path) -> None:
+    """Have matplotlib make its list of fonts, beside the overlay."""
+    cache = overlay.parent / "cache"
+    cache.mkdir()
+    environ = {**os.environ, "HOME": str(overlay.parent), "XDG_CACHE_HOME": str(cache)}
+    subprocess.run(
+        [python, "-c", "import matplotlib.font_manager"],
+        env=environ,
+        stderr=subprocess.DEVNULL,
+        check=True,
+    )
 
 
 def is_of_our_python(python: Path) -> bool:

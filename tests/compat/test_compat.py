@@ -24,7 +24,10 @@ Outcomes = tuple[list[Outcome], list[Outcome]]
 def bench(guest_python: Path, tmp_path_factory: pytest.TempPathFactory) -> comparison.Bench:
     if not jupyter.is_of_our_python(guest_python):
         pytest.skip("the reference needs a guest environment of the tests' own Python version")
-    overlay = jupyter.overlay(tmp_path_factory.mktemp("overlay"))
+    links = tmp_path_factory.mktemp("reference") / "overlay"
+    links.mkdir()
+    overlay = jupyter.overlay(links)
+    jupyter.list_fonts(guest_python, overlay)
     return comparison.Bench(guest_python, overlay, tmp_path_factory.mktemp("sessions"))
 
 
