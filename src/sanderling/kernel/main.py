@@ -20,13 +20,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NoReturn
 
-from sanderling.kernel import limits, network, protocol, sentences
+from sanderling.kernel import fonts, limits, network, protocol, sentences
 from sanderling.kernel.border import Border
 from sanderling.kernel.capture import Streams
 from sanderling.kernel.cell import Session, forget_cells
 from sanderling.kernel.channel import Channel
 from sanderling.kernel.display import Display
 from sanderling.kernel.orphans import ORPHANS
+from sanderling.kernel.tools import Tools
 from sanderling.kernel.tracebacks import Report, describe, describe_plainly
 
 DATA_FOLDER = "/mnt/data"
@@ -105,6 +106,8 @@ class Kernel:
         self._data_folder = data_folder
         self._memory_bytes: int | None = None
         _prepare_interpreter(self._display)
+        fonts.install()
+        Tools(self._display, data_folder).install()
         ORPHANS.watch()
         self._border.remember_builtins()
 
