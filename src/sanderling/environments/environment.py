@@ -144,7 +144,7 @@ def read(folder: Path) -> tuple[Environment, Facts] | None:
 
 
 def profile_in(folder: Path) -> str | None:
-    """Return the profile of the environment in `folder`, whatever version of Sanderling built it."""
+    """Return the profile of the environment in `folder`, whatever version built it."""
     try:
         profile = json.loads((folder / STAMP_NAME).read_text())["profile"]
     except (OSError, ValueError, KeyError, TypeError):

@@ -34,7 +34,7 @@ class Lock:
     """
     A lock file; `digest` (SHA-256, hex) changes whenever an environment built from it would.
 
-    source: the list of what is built from source besides, if there is any; build: of what builds it.
+    source, build: the lists of what is built from source besides, and of what builds it.
     """
 
     path: Path

@@ -7,6 +7,7 @@ they cost nothing before, and a real package of the name goes first.
 
 from __future__ import annotations
 
+import importlib
 import logging
 import mimetypes
 import os
@@ -135,6 +136,5 @@ def _table(value: Any) -> Any:
         return value
     if hasattr(value, "to_pandas"):
         return value.to_pandas()  # polars, pyarrow, duckdb
-    import pandas  # type: ignore[import-not-found,import-untyped,unused-ignore]  # noqa: PLC0415
-
+    pandas: Any = importlib.import_module("pandas")
     return pandas.DataFrame(value)
