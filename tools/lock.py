@@ -1,5 +1,5 @@
 """
-Writes the lock files: `uv.lock` for the server, one list per Python for the guest environment.
+Writes the lock files: `uv.lock` for the server, one list per profile and Python for guests.
 
 Versions that are locked stay as they are; `--upgrade` or `--upgrade-package NAME` moves them. The
 files must hold no address but PyPI's, whatever mirror this machine uses, or they would not install
@@ -11,16 +11,21 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import uv
 
-from sanderling.environments.lock import LOCKS, REQUIREMENTS
+from sanderling.environments import lock
 
 TOP = Path(__file__).resolve().parents[1]
-PYTHONS = ("3.11", "3.12", "3.13")
+PYTHONS = {
+    "default": ("3.11", "3.12", "3.13"),
+    "full": ("3.11", "3.12", "3.13"),
+    "classic": ("3.11",),  # no later Python has wheels of that core
+}
 PUBLIC = re.compile(r"https://(pypi\.org/simple|files\.pythonhosted\.org/)")
 
 
@@ -35,11 +40,13 @@ def main() -> int:
         moved += ["--upgrade-package", name]
     try:
         run_uv("lock", *moved, folder=TOP)
-        for version in PYTHONS:
-            lock_guest(version, moved)
+        for profile, versions in PYTHONS.items():
+            for version in versions:
+                lock_guest(profile, version, moved)
+            lock_source(profile, moved)
     except subprocess.CalledProcessError as error:
         return int(error.returncode)
-    return report_addresses(TOP / "uv.lock", *LOCKS.glob("*.txt"))
+    return report_addresses(TOP / "uv.lock", *lock.LOCKS.rglob("*.txt"))
 
 
 def run_uv(*arguments: str, folder: Path) -> None:
@@ -48,15 +55,38 @@ def run_uv(*arguments: str, folder: Path) -> None:
     subprocess.run([uv.find_uv_bin(), *arguments], cwd=folder, env=environ, check=True)
 
 
-def lock_guest(version: str, moved: list[str]) -> None:
-    """Resolve `requirements.in` for Python `version` on Linux."""
-    target = LOCKS / f"python-{version}.txt"
+def lock_guest(profile: str, version: str, moved: list[str]) -> None:
+    """Resolve a profile's requirements for Python `version` on Linux."""
+    target = lock.folder_of(profile) / f"python-{version}.txt"
+    target.parent.mkdir(exist_ok=True)
+    if profile == "full" and not target.exists():
+        # Versions as in the default profile, as far as the others allow.
+        shutil.copyfile(lock.LOCKS / target.name, target)
+    options = ["--python-version", version, "--only-binary", ":all:"]
+    compile_into(target, lock.requirements_of(profile), [*options, *moved])
+
+
+def lock_source(profile: str, moved: list[str]) -> None:
+    """Pin what is built from source, and what builds it; every Python takes the same."""
+    folder = lock.folder_of(profile)
+    source = ["--no-deps", "--only-binary", ":all:"]
+    for requirement in lock.SOURCE_REQUIREMENTS.read_text().split("\n"):
+        if requirement and not requirement.startswith("#"):
+            source += ["--no-binary", requirement]
+    compile_into(folder / lock.SOURCE_NAME, lock.SOURCE_REQUIREMENTS, [*source, *moved])
+    build = ["--no-deps", "--only-binary", ":all:"]
+    compile_into(folder / lock.BUILD_NAME, lock.BUILD_REQUIREMENTS, [*build, *moved])
+
+
+def compile_into(target: Path, requirements: Path, options: list[str]) -> None:
+    """Write the pinned and hashed list of `requirements`."""
     print(f"{target.relative_to(TOP)}", flush=True)
-    options = ["--quiet", "--generate-hashes", "--only-binary", ":all:", "--no-emit-index-url"]
-    options += ["--custom-compile-command", "make lock", "--python-platform", "linux"]
-    options += ["--python-version", version, "--output-file", f"locks/{target.name}"]
+    usual = ["--quiet", "--generate-hashes", "--no-emit-index-url"]
+    usual += ["--custom-compile-command", "make lock", "--python-platform", "linux"]
     # From its own folder, so that the comments name files the same way on every machine.
-    run_uv("pip", "compile", *options, *moved, REQUIREMENTS.name, folder=REQUIREMENTS.parent)
+    folder = requirements.parent
+    output = ["--output-file", str(target.relative_to(folder))]
+    run_uv("pip", "compile", *usual, *options, *output, requirements.name, folder=folder)
 
 
 def report_addresses(*locks: Path) -> int:

@@ -9,17 +9,27 @@ from sanderling.environments import lock
 from sanderling.errors import SetupError
 
 TOP = Path(__file__).resolve().parents[2]
-PINNED = re.compile(r"^([a-z0-9.-]+)==\S+ \\$")
-LOCKS = sorted(lock.LOCKS.glob("*.txt"))
+LOCKS = sorted(lock.LOCKS.rglob("*.txt"))
+PROFILES = [
+    (profile, path)
+    for profile in lock.PROFILES
+    for path in sorted(lock.folder_of(profile).glob("python-*.txt"))
+]
 
 
 def canonical(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def requirements() -> list[str]:
-    lines = lock.REQUIREMENTS.read_text().splitlines()
-    return [canonical(line) for line in lines if line and not line.startswith("#")]
+def requirements(path: Path) -> set[str]:
+    """The names in a file of requirements, and in those it includes."""
+    names: set[str] = set()
+    for line in path.read_text().splitlines():
+        if line.startswith("-r "):
+            names |= requirements(path.with_name(line[3:]))
+        elif line and not line.startswith("#"):
+            names.add(canonical(re.split(r"[<>=]", line)[0]))
+    return names
 
 
 def test_there_is_a_lock_for_every_python_the_package_supports():
@@ -30,14 +40,20 @@ def test_there_is_a_lock_for_every_python_the_package_supports():
     assert lock.supported() == tuple((3, int(minor)) for minor in minors)
 
 
-@pytest.mark.parametrize("path", LOCKS, ids=lambda path: path.stem)
-def test_every_requirement_is_locked(path):
-    pinned = {match[1] for line in path.read_text().splitlines() if (match := PINNED.match(line))}
-
-    assert set(requirements()) <= pinned
+@pytest.mark.parametrize(("profile", "path"), PROFILES)
+def test_every_requirement_is_locked(profile, path):
+    assert requirements(lock.requirements_of(profile)) <= set(map(canonical, lock.pinned(path)))
 
 
-@pytest.mark.parametrize("path", LOCKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("profile", lock.PROFILES)
+def test_what_is_built_from_source_and_what_builds_it_is_locked(profile):
+    folder = lock.folder_of(profile)
+
+    assert set(lock.pinned(folder / "source.txt")) == requirements(lock.SOURCE_REQUIREMENTS)
+    assert set(lock.pinned(folder / "build.txt")) == requirements(lock.BUILD_REQUIREMENTS)
+
+
+@pytest.mark.parametrize("path", LOCKS, ids=str)
 def test_every_pinned_package_has_a_hash(path):
     lines = path.read_text().splitlines()
 
@@ -50,7 +66,7 @@ def test_every_pinned_package_has_a_hash(path):
     assert unhashed == []
 
 
-@pytest.mark.parametrize("path", [*LOCKS, TOP / "uv.lock"], ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [*LOCKS, TOP / "uv.lock"], ids=str)
 def test_no_lock_names_an_address_that_others_do_not_have(path):
     addresses = set(re.findall(r"\w+://[^/\s\"']+", path.read_text()))
 

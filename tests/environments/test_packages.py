@@ -5,14 +5,20 @@ from pathlib import Path
 
 import pytest
 
+from sanderling.environments import environment, lock
 from sanderling.environments.environment import Environment
+from sanderling.sandbox.spawner import DEFAULT_PRELOAD
+from tests.environments.test_lock import requirements
 
-IMPORTS = [
-    "numpy", "pandas", "scipy.stats", "sklearn.linear_model", "statsmodels.api", "sympy",
-    "tabulate", "matplotlib.pyplot", "seaborn", "PIL.Image", "openpyxl", "xlsxwriter", "xlrd",
-    "python_calamine", "fastparquet", "pypdf", "PyPDF2", "pdfplumber", "reportlab", "docx", "pptx",
-    "bs4", "lxml.etree", "yaml", "jsonschema",
-]  # fmt: skip
+# What they are called where that is not how they are imported.
+MODULES = {
+    "xgboost-cpu": "xgboost", "imbalanced-learn": "imblearn", "scikit-learn": "sklearn",
+    "scikit-image": "skimage", "pillow": "PIL", "pillow-heif": "pillow_heif",
+    "vl-convert-python": "vl_convert", "opencv-python-headless": "cv2",
+    "python-docx": "docx", "python-pptx": "pptx", "beautifulsoup4": "bs4", "pyyaml": "yaml",
+    "python-bidi": "bidi", "faker": "faker", "ipython": "IPython", "pyshp": "shapefile",
+    "odfpy": "odf", "fpdf2": "fpdf", "pypdf2": "PyPDF2",
+}  # fmt: skip
 
 CONVERSIONS = {
     "excel to json": """
@@ -76,8 +82,18 @@ def run(python: Path, code: str, folder: Path) -> str:
     return done.stderr if done.returncode else ""
 
 
-def test_every_package_can_be_imported(guest_python, tmp_path):
-    assert run(guest_python, f"import {', '.join(IMPORTS)}", tmp_path) == ""
+def modules() -> list[str]:
+    """What the requirements of the default profile are imported as."""
+    wanted = requirements(lock.REQUIREMENTS) | requirements(lock.SOURCE_REQUIREMENTS)
+    return sorted(MODULES.get(name, name.replace("-", "_")) for name in wanted)
+
+
+def test_every_package_can_be_imported(guest_env: Environment, tmp_path):
+    if guest_env.lock_digest is None or environment.profile_in(guest_env.path) == "classic":
+        pytest.skip("this environment has other packages")
+    code = f"import warnings; warnings.simplefilter('ignore')\nimport {', '.join(modules())}"
+
+    assert run(guest_env.python, code, tmp_path) == ""
 
 
 @pytest.mark.parametrize("name", CONVERSIONS)
@@ -94,11 +110,13 @@ def test_matplotlibs_font_cache_is_there(guest_env: Environment):
     assert [path.suffix for path in guest_env.mpl_config.glob("fontlist*")] == [".json"]
 
 
-def test_importing_everything_starts_no_thread(guest_python, tmp_path):
-    """The zygote forks after these imports, and a fork loses threads (decisions: no pyarrow)."""
-    code = f"import {', '.join(IMPORTS)}, os; assert len(os.listdir('/proc/self/task')) == 1"
+def test_importing_what_is_preloaded_starts_no_thread(guest_python, tmp_path):
+    """The zygote forks after these imports, and a fork loses threads."""
+    imported = f"import os, {', '.join(DEFAULT_PRELOAD)}"
+    code = f"{imported}; assert len(os.listdir('/proc/self/task')) == 1"
     one_thread = (
-        "import os; os.environ['OPENBLAS_NUM_THREADS'] = os.environ['OMP_NUM_THREADS'] = '1'"
+        "import os; os.environ['JE_ARROW_MALLOC_CONF'] = 'background_thread:false'\n"
+        "os.environ['OPENBLAS_NUM_THREADS'] = os.environ['OMP_NUM_THREADS'] = '1'"
     )
 
     assert run(guest_python, f"{one_thread}\n{code}", tmp_path) == ""

@@ -38,7 +38,8 @@ def build(
     python: Path | None,
     progress: Callable[[str], None],
     *,
-    locks: Path = lock.LOCKS,
+    profile: str | None = None,
+    locks: Path | None = None,
 ) -> Environment:
     """
     Make sure a complete environment of the current lock stands in `target`, and return it.
@@ -50,7 +51,8 @@ def build(
         target: folder of the environment; made with its parents, readable for everybody.
         python: base interpreter; None takes the one the server itself runs on.
         progress: called with a line of text when something worth telling happens.
-        locks: folder with one `python-3.NN.txt` for each Python it can be built on.
+        profile: which packages (`lock.PROFILES`); None: those of what stands there, else the usual.
+        locks: folder with one `python-3.NN.txt` for each Python it can be built on, instead.
 
     Raises:
         SetupError: it cannot be built: the Python is unfit, no network, the disk is full, `target`
@@ -58,7 +60,8 @@ def build(
     """
     target = Path(os.path.abspath(target.expanduser()))
     base, version = _base_interpreter(python)
-    wanted = lock.for_python(version, locks)
+    profile = profile or _profile_in(target)
+    wanted = lock.for_python(version, locks or lock.folder_of(profile))
     if found := _existing(target, wanted, base):
         return found
     with _alone(target, progress):
@@ -67,7 +70,7 @@ def build(
         _refuse_foreign(target)
         with _staging(target) as stage:
             facts = _fill(stage, target, wanted, base, progress)
-            environment.write_stamp(stage, facts, lock_digest=wanted.digest)
+            environment.write_stamp(stage, facts, lock_digest=wanted.digest, profile=profile)
             _make_readable(stage)
             _put_in_place(stage, target)
     progress(f"The guest environment is ready: {target}")
@@ -86,6 +89,11 @@ def _base_interpreter(python: Path | None) -> tuple[Path, tuple[int, int]]:
     if name != "cpython":
         raise SetupError(f"The guest environment needs CPython; {base} is {name}.")
     return Path(base), version
+
+
+def _profile_in(target: Path) -> str:
+    found = environment.profile_in(target)
+    return found if found in lock.PROFILES else lock.DEFAULT_PROFILE
 
 
 def _existing(target: Path, wanted: Lock, base: Path) -> Environment | None:
@@ -166,6 +174,13 @@ def _fill(
     # Step 2: the locked packages, ready-made only, so that nothing of theirs runs on this machine.
     filled = ["pip", "sync", "--require-hashes", "--no-build", "--python"]
     run_uv([*filled, python, wanted.path], progress)
+    if wanted.source is not None and wanted.build is not None:
+        # No wheels of these exist. Their own script runs here, at the hash we have read it at.
+        made = ["pip", "install", "--require-hashes", "--no-deps", "--only-binary", ":all:"]
+        for name in lock.pinned(wanted.source):
+            made += ["--no-binary", name]
+        made += ["--python", str(python), "--build-constraints", str(wanted.build)]
+        run_uv([*made, "--requirements", wanted.source], progress)
     facts = environment.ask_python(python)
 
     # Step 3: what a read-only environment cannot write later.

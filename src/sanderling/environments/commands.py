@@ -136,7 +136,7 @@ def _explain(said: str, otherwise: str) -> str:
     """Return the sentence for a failed program; `said` is the end of its output."""
     if _NO_SPACE.search(said):
         return (
-            "The disk is full. The guest environment needs about 700 MB, and uv's cache as much "
+            "The disk is full. The guest environment needs about 2.5 GB, and uv's cache as much "
             f"on the first build; make room and run it again.\n{said}"
         )
     if _WRONG_HASH.search(said):

@@ -118,9 +118,11 @@ def describe(folder: Path, facts: Facts, *, lock_digest: str | None) -> Environm
     )
 
 
-def write_stamp(folder: Path, facts: Facts, *, lock_digest: str) -> None:
+def write_stamp(
+    folder: Path, facts: Facts, *, lock_digest: str, profile: str | None = None
+) -> None:
     """Declare the environment in `folder` complete."""
-    stamp = {"lock_digest": lock_digest, **asdict(facts)}
+    stamp = {"lock_digest": lock_digest, "profile": profile, **asdict(facts)}
     (folder / STAMP_NAME).write_text(json.dumps(stamp, indent=1) + "\n")
 
 
@@ -139,6 +141,15 @@ def read(folder: Path) -> tuple[Environment, Facts] | None:
         return describe(folder, facts, lock_digest=stamp["lock_digest"]), facts
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def profile_in(folder: Path) -> str | None:
+    """Return the profile of the environment in `folder`, whatever version built it."""
+    try:
+        profile = json.loads((folder / STAMP_NAME).read_text())["profile"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return profile if isinstance(profile, str) else None
 
 
 def outermost(folders: Iterable[Path]) -> tuple[Path, ...]:

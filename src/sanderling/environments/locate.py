@@ -31,7 +31,7 @@ def find(settings_env: Path | None) -> Environment:
     Args:
         settings_env: the folder the operator named: used as it is, whoever built it and from
             whatever lock. None looks where `sanderling setup` builds, and takes an environment of
-            the current lock only.
+            a current lock only, of whatever profile.
 
     Raises:
         SetupError: there is none; says what to run.
@@ -46,9 +46,7 @@ def find(settings_env: Path | None) -> Environment:
         if found is None:
             continue
         built, facts = found
-        if facts.version[:2] in lock.supported() and (
-            lock.for_python(facts.version[:2]).digest == built.lock_digest
-        ):
+        if built.lock_digest in lock.current_digests(facts.version[:2]):
             return built
         outdated = outdated or place
     if outdated is not None:
@@ -57,8 +55,8 @@ def find(settings_env: Path | None) -> Environment:
             f"Run `sanderling setup` to build the current one."
         )
     raise SetupError(
-        "There is no guest environment yet. Run `sanderling setup` to build it; it takes about "
-        "half a minute. (To use one from elsewhere, name its folder with --env.)"
+        "There is no guest environment yet. Run `sanderling setup` to build it; it takes one or "
+        "two minutes. (To use one from elsewhere, name its folder with --env.)"
     )
 
 

@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NoReturn
 
-from sanderling.kernel import limits, network, prompts, protocol, sentences, spawning
+from sanderling.kernel import fonts, limits, network, prompts, protocol, sentences, spawning
 from sanderling.kernel.border import Border
 from sanderling.kernel.capture import Streams
 from sanderling.kernel.cell import Session, forget_cells
@@ -28,6 +28,7 @@ from sanderling.kernel.channel import Channel
 from sanderling.kernel.display import Display
 from sanderling.kernel.hints import hint
 from sanderling.kernel.orphans import ORPHANS
+from sanderling.kernel.tools import Tools
 from sanderling.kernel.tracebacks import Report, describe, describe_plainly
 
 DATA_FOLDER = "/mnt/data"
@@ -107,6 +108,8 @@ class Kernel:
         self._memory_bytes: int | None = None
         self._has_run = False  # a cell
         _prepare_interpreter(self._display)
+        fonts.install()
+        Tools(self._display, data_folder).install()
         ORPHANS.watch()
         self._border.remember_builtins()
 

@@ -83,6 +83,8 @@ def preload(names: Sequence[str]) -> PreloadReport:
     Raises:
         PreloadFailed: the process has more than one thread, or a module is not what it should be.
     """
+    # pandas imports pyarrow, whose allocator would start a thread when it is loaded.
+    os.environ.setdefault("JE_ARROW_MALLOC_CONF", "background_thread:false")
     loaded: list[str] = []
     missing: list[str] = []
     for name in STANDARD_MODULES:
