@@ -132,6 +132,7 @@ class Container:
     last_active_at: float
     expires_after_minutes: int = 20
     allowed_domains: tuple[str, ...] = ()  # what its code may reach; none: no network
+    environment: str = "default"  # the guest environment that its code runs in
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,6 +263,7 @@ class AutoContainer:
     file_ids: tuple[str, ...] = ()
     memory_limit: MemoryTier = "1g"
     allowed_domains: tuple[str, ...] = ()  # as the client wrote them
+    environment: str | None = None  # None: the server's usual one
     type: Literal["auto"] = "auto"
 
 

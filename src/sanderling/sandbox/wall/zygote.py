@@ -64,6 +64,7 @@ class Plan:
     path: str  # PATH inside
     mpl_config: str | None
     preload: list[str]
+    required: list[str]  # of these, those that must be installed
     uids: identity.Uids  # range and subuid: the host maps them; single: the zygote does
     uid: int
     gid: int
@@ -192,7 +193,7 @@ def _warm_up(
     if plan.mpl_config is not None:
         shutil.copytree(plan.mpl_config, os.environ["MPLCONFIGDIR"], dirs_exist_ok=True)
     started = time.perf_counter()
-    report = preload.preload(plan.preload)
+    report = preload.preload_or_fail(plan.preload, plan.required)
     preload_ms = (time.perf_counter() - started) * 1000
     os.chdir("/")
     linux.hide_arguments("python")  # they name folders of the host
@@ -206,7 +207,7 @@ def _warm_up(
     facts = {
         "op": "warm",
         "preload_ms": round(preload_ms, 1),
-        "modules": list(report.modules),
+        **report.as_facts(),
         "landlock": version,
         "python": sys.version.split()[0],
     }
