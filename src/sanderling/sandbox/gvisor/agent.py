@@ -153,7 +153,7 @@ class _Agent:
                     "path": self._plan.path,
                     "mpl_config": self._plan.mpl_config,
                 }
-                plan |= {"preload": self._plan.preload, "required": self._plan.required}
+                plan |= {"preload": self._plan.preload, "required": list(self._plan.required)}
                 ours.send(json.dumps(plan).encode())
                 ours.settimeout(WARM_DEADLINE_S)
                 facts = _answer(ours)

@@ -64,11 +64,11 @@ class Plan:
     path: str  # PATH inside
     mpl_config: str | None
     preload: list[str]
-    required: list[str]  # of these, those that must be installed
     uids: identity.Uids  # range and subuid: the host maps them; single: the zygote does
     uid: int
     gid: int
     has_egress: bool = False  # every box makes the listener of `egress.py`
+    required: Sequence[str] = ()  # of `preload`, those that must be installed
 
 
 def main(control_fd: int, plan_json: str) -> NoReturn:
