@@ -1,7 +1,16 @@
-"""What boxes do that peers do not offer: asked directly, without keeper, socket or server."""
+"""
+What boxes do that peers do not offer: asked directly, without keeper, socket or server.
+
+Beside them an echo: what this machine takes to wake another process and be woken by it, which is
+what no round trip can be quicker than, and which differs more between machines than anything else.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 from bench.cells import NEXT, PRINT
@@ -13,6 +22,13 @@ from sanderling.sandbox.spawner import Spawner
 
 _LIMITS = BoxLimits(memory_bytes=1 << 30)
 _WARM_UP = 5
+_MESSAGE_BYTES = 75  # of a cell that is as short as NEXT
+_ECHO = (
+    "import socket, sys\n"
+    "end = socket.socket(fileno=int(sys.argv[1]))\n"
+    "while message := end.recv(4096):\n"
+    "    end.send(message)\n"
+)
 
 
 async def measure(env: Path, count: int) -> Values:
@@ -20,6 +36,7 @@ async def measure(env: Path, count: int) -> Values:
     spawner = await Spawner.start(env=env, disk_bytes=1 << 30, logs_bytes_max=1 << 20)
     try:
         box = await _ready(await spawner.spawn())
+        echoes = await _echoes(count * 20)
         round_trips = await _round_trips(box, count * 20)
         interrupts = await _interrupts(box, count)
         respawns: list[float] = []
@@ -34,6 +51,7 @@ async def measure(env: Path, count: int) -> Values:
     finally:
         await spawner.close()
     return {
+        "echo": echoes,
         "round_trip": round_trips,
         "interrupt": interrupts[_WARM_UP:],
         "respawn": respawns[_WARM_UP:],
@@ -59,6 +77,23 @@ async def _round_trips(box: Box, count: int) -> list[float]:
         with timed(values):
             await _run(box, NEXT)
     return values
+
+
+async def _echoes(count: int) -> list[float]:
+    """A message to a process that sends it back, and does nothing else."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    command = [sys.executable, "-I", "-S", "-c", _ECHO, str(theirs.fileno())]
+    values: list[float] = []
+    with ours, subprocess.Popen(command, pass_fds=[theirs.fileno()]):
+        theirs.close()
+        ours.setblocking(False)
+        loop = asyncio.get_running_loop()
+        for _ in range(count + _WARM_UP):
+            with timed(values):
+                await loop.sock_sendall(ours, bytes(_MESSAGE_BYTES))
+                await loop.sock_recv(ours, 4096)
+        ours.shutdown(socket.SHUT_RDWR)
+    return values[_WARM_UP:]
 
 
 async def _interrupts(box: Box, count: int) -> list[float]:

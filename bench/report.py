@@ -22,6 +22,7 @@ COMPARED = {
 }
 OWN = {
     "engine": {
+        "echo": ("a message to a bare process and back", "ms"),
         "round_trip": ("execution, box asked directly", "ms"),
         "respawn": ("new kernel after a kill → first output", "ms"),
         "interrupt": ("`while True: pass` interrupted", "ms"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import re
 import threading
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -30,6 +31,7 @@ WARM_UP = 40  # lazy imports, threads of the pool of threads, caches
 AT_ONCE = 8
 LIMITS = BoxLimits(memory_bytes=1 << 30)
 POOL = 2
+BOX_FOLDER = re.compile(r"/[0-9a-f]{16}/")  # of its control groups; each box has its own
 # What a life may cost for ever: nothing, but allocators do not give back every page.
 GROWTH_BYTES_MAX = 12 << 20
 SPINS = "print('begun', flush=True)\nwhile True: pass"
@@ -130,7 +132,8 @@ def held(tmp: Path) -> dict[str, Any]:
     descriptors: Counter[str] = Counter()
     for fd in os.listdir("/proc/self/fd"):
         try:
-            descriptors[os.readlink(f"/proc/self/fd/{fd}").split(":")[0]] += 1
+            kind = os.readlink(f"/proc/self/fd/{fd}").split(":")[0]
+            descriptors[BOX_FOLDER.sub("/box/", kind)] += 1
         except OSError:
             continue  # the one that lists them
     processes = below(os.getpid())

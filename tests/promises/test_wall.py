@@ -193,3 +193,24 @@ async def test_a_daemon_does_not_outlive_its_box(spawner: Spawner) -> None:
             not Path(f"/proc/{pid}").exists()
             or "State:\tZ" in Path(f"/proc/{pid}/status").read_text()
         )
+
+
+@SAME_LOOP
+async def test_limits_may_be_raised_until_the_first_cell_and_by_nobody_after_it(spawner: Spawner):
+    box = await spawner.spawn()
+    await box.prepare(BoxLimits(memory_bytes=1 << 30))
+    await box.configure(BoxLimits(memory_bytes=4 << 30))
+
+    limits = await printed(box, "import resource as r; print(*r.getrlimit(r.RLIMIT_DATA))")
+    soft, hard = map(int, limits.split())
+    refusal = await printed(
+        box,
+        f"try: r.setrlimit(r.RLIMIT_DATA, ({hard} * 2, {hard} * 2))\n"
+        "except ValueError as error: print(error)",
+    )
+    box.kill()
+    await box.wait_dead()
+    box.release()
+
+    assert 4 << 30 <= soft < hard < 5 << 30
+    assert "not allowed to raise" in refusal

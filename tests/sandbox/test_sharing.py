@@ -83,7 +83,7 @@ async def test_a_machine_short_of_memory_makes_no_more_boxes_and_keeps_those_it_
     tmp_path: Path, kind: str
 ):
     left = 1 << 30
-    async with staged(tmp_path, kind, memory_left=lambda: left) as stage:
+    async with staged(tmp_path, kind, memory_left=lambda: left, pool_size=0) as stage:
         await stage.sandbox.create("cntr_a", LIMITS)
         left = 0
         with pytest.raises(MachineFull, match=r"too little memory.*Delete containers") as caught:

@@ -16,12 +16,13 @@ from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found,unused-ignore]
 import builtins
+import contextlib
 import operator
 import resource
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import CodeType, FrameType
 from typing import Any, TypeVar
 
@@ -71,15 +72,28 @@ class Border:
 
     def limit_memory(self, kind: int, size: int) -> None:
         """
-        Bound the process to `size` bytes of `kind`: RLIMIT_DATA or RLIMIT_AS.
+        Bound the process to `size` bytes of `kind`, RLIMIT_DATA or RLIMIT_AS, once it crosses.
+
+        Not before: until there is user code, somebody may think of a larger size.
 
         Raises:
-            OSError, ValueError: the machine's own limit is lower.
+            ValueError: the machine's own limit is lower.
         """
-        self._memory_kind = kind
         hard = size + RESERVE_BYTES
+        _, most = resource.getrlimit(kind)
+        if most != resource.RLIM_INFINITY and hard > most:
+            raise ValueError(f"a limit of {hard} bytes is above the machine's own, {most}")
+        self._memory_kind = kind
         self._memory = ((size, hard), (hard, hard))
-        _setrlimit(kind, self._memory[1])
+
+    @contextlib.contextmanager
+    def without_limit(self) -> Iterator[None]:
+        """Bound nothing meanwhile, so that the bound can still be changed after it."""
+        memory, self._memory = self._memory, None
+        try:
+            yield
+        finally:
+            self._memory = memory
 
     def cross(self, call: Callable[[], T]) -> T:
         """Call user code. Whatever it raises comes through."""

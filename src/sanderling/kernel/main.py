@@ -104,6 +104,7 @@ class Kernel:
         self._assembler = protocol.Assembler(protocol.FROM_HOST)
         self._data_folder = data_folder
         self._memory_bytes: int | None = None
+        self._has_run = False  # a cell
         _prepare_interpreter(self._display)
         ORPHANS.watch()
         self._border.remember_builtins()
@@ -112,13 +113,17 @@ class Kernel:
         """
         Answer the host until it closes the socket.
 
-        when_quiet: called if the host has nothing to say for a moment after `ready`: it is making a
-            box in advance.
+        when_quiet: called if the host has nothing to say for a moment before the first cell: it is
+            making a box in advance.
         """
         reseed()
         self.start()
-        if when_quiet is not None and self._channel.is_quiet(_QUIET_S):
-            when_quiet(self)
+        if when_quiet is not None:
+            while not self._has_run and not self._channel.is_quiet(_QUIET_S):
+                if not self.answer():
+                    _exit(0)
+            if not self._has_run:
+                when_quiet(self)
         while self.answer():
             pass
         _exit(0)
@@ -137,9 +142,11 @@ class Kernel:
 
     def pretend(self, messages: Sequence[bytes]) -> None:
         """Do what these messages ask for as if they had come, say nothing, and forget it."""
-        with self._channel.muted():
+        memory_bytes = self._memory_bytes
+        with self._channel.muted(), self._border.without_limit():
             for message in messages:
                 self._take(message)
+        self._memory_bytes = memory_bytes
         self.forget()
 
     def _take(self, message: bytes) -> None:
@@ -148,12 +155,15 @@ class Kernel:
             return
         if frame.header["op"] == "configure":
             self._configure(frame.header)
+        elif frame.header["op"] == "pipes":
+            self._channel.renew_pipes()
         else:
             self._execute(frame.header, frame.body.decode("utf-8", "surrogatepass"))
 
     def forget(self) -> None:
         """Be again a kernel that has run no cell."""
         forget_cells()
+        self._has_run = False
         self._session = Session(self._display.show_result)
         self._border.remember_builtins()
 
@@ -168,6 +178,7 @@ class Kernel:
         self._channel.send("configured")
 
     def _execute(self, header: Mapping[str, Any], source: str) -> None:
+        self._has_run = True
         self._channel.begin(header["nonce"])
         self._display.figures.begin()
         report = self._attempt(lambda: self._session.run(source, header["cell"]))

@@ -209,8 +209,12 @@ def _limit_memory(folder: Path, memory_bytes: int, *, is_v2: bool) -> None:
         (folder / "memory.max").write_text(str(memory_bytes))
         write_if_there(folder / "memory.swap.max", "0")
     else:
-        (folder / "memory.limit_in_bytes").write_text(str(memory_bytes))
-        write_if_there(folder / "memory.memsw.limit_in_bytes", str(memory_bytes))
+        # Memory and swap together are never less than memory alone, at no moment: which of the two
+        # goes first is a question of up or down.
+        both = ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes")
+        is_rise = int((folder / both[0]).read_text()) < memory_bytes
+        for name in reversed(both) if is_rise else both:
+            write_if_there(folder / name, str(memory_bytes))
         # What TCP sockets hold is counted apart here, and by default not at all.
         tcp_bytes = min(memory_bytes, _TCP_BYTES_MAX)
         write_if_there(folder / "memory.kmem.tcp.limit_in_bytes", str(tcp_bytes))

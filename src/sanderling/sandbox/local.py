@@ -92,12 +92,15 @@ class LocalSandbox:
         self.memory_bytes_max = machine.memory_bytes()
         # Without this the one box too many would take the descriptors of calls to all others.
         self._boxes_max = min(options.boxes_max, machine.boxes_max())
-        self._pools = Pools(options, start, on_maker_death=self._lose_all)
+        self._pools = Pools(
+            options, start, on_maker_death=self._lose_all, check_memory=self._check_memory
+        )
         self._stocks: dict[str, Stock] = {}  # of each container that has a box
         self._memory_left = memory_left
         self._keepers: dict[str, Keeper] = {}
         self._births: dict[str, asyncio.Task[None]] = {}
         self._tenants: dict[str, str] = {}  # of each container that has a box or a birth
+        self._counts: Counter[str] = Counter()  # of those, how many each tenant has
         self._birth_turns = Turns(
             _BIRTHS_AT_ONCE,
             work="containers",
@@ -164,9 +167,14 @@ class LocalSandbox:
         is_first = birth is None
         if birth is None:
             self._check_room(tenant)
-            birth = asyncio.create_task(self._bear(container_id, limits, tenant))
+            environment = limits.environment
+            if environment:  # it is the pool's, which knows boxes by their other limits
+                limits = dataclasses.replace(limits, environment="")
+            if self._hand_over(container_id, environment, limits, tenant):
+                return True
+            birth = asyncio.create_task(self._bear(container_id, environment, limits, tenant))
             self._births[container_id] = birth
-            self._tenants[container_id] = tenant
+            self._count_in(container_id, tenant)
         # Shielded: a caller who leaves stops no birth that others may wait for.
         await asyncio.shield(birth)
         return is_first
@@ -269,7 +277,7 @@ class LocalSandbox:
             MachineFull: there is no room for one more box, whoever asks.
         """
         most = self.options.boxes_per_tenant_max
-        if Counter(self._tenants.values())[tenant] >= most:
+        if self._counts[tenant] >= most:
             raise RateLimited(
                 f"This organization has {most} containers at work, as many as this server gives "
                 "one (boxes_per_organization_max). Delete containers that are no longer used, or "
@@ -281,19 +289,52 @@ class LocalSandbox:
                 f"All {self._boxes_max} boxes of this machine are in use (boxes_max). Delete "
                 "containers that are no longer used, or try again when some have expired."
             )
-        left = self._memory_left()
-        if left <= 0:
+
+    def _check_memory(self) -> None:
+        """Raise MachineFull if one more box would be one too many for the machine's memory."""
+        if self._memory_left() <= 0:
             raise MachineFull(
                 "The machine has too little memory left for another container. Delete containers "
                 "that are no longer used, or try again when some have expired."
             )
 
-    async def _bear(self, container_id: str, limits: BoxLimits, tenant: str) -> None:
+    def _count_in(self, container_id: str, tenant: str) -> None:
+        self._tenants[container_id] = tenant
+        self._counts[tenant] += 1
+
+    def _count_out(self, container_id: str) -> None:
+        tenant = self._tenants.pop(container_id)
+        self._counts[tenant] -= 1
+        if not self._counts[tenant]:
+            del self._counts[tenant]
+
+    def _hand_over(
+        self, container_id: str, environment: str, limits: BoxLimits, tenant: str
+    ) -> bool:
+        """Give a container a box that stands ready with its limits, if one does, on the spot."""
+        if limits.allowed_domains or self._birth_turns.waiting:
+            return False  # there is more to be done; who waits comes first
+        stock = self._pools.enter_now(environment)
+        if stock is None:
+            return False
+        box = stock.pool.take_ready(limits)
+        if box is None:
+            self._pools.leave(stock)
+            return False
+        box.close_way_out()
+        self._count_in(container_id, tenant)
+        self._keep(container_id, stock, box, limits, tenant)
+        logs.info("box.born", container_id=container_id, duration_ms=0.0)
+        return True
+
+    async def _bear(
+        self, container_id: str, environment: str, limits: BoxLimits, tenant: str
+    ) -> None:
         """Wait for a turn, take a box, set its limits, and put it into a keeper's hands."""
         began = time.monotonic()
         try:
             # Before the turn: an environment that is being started must not hold up the others.
-            stock = await self._pools.enter(limits.environment)
+            stock = await self._pools.enter(environment)
             try:
                 await self._birth_turns.enter(tenant)
                 try:
@@ -306,12 +347,12 @@ class LocalSandbox:
         finally:
             del self._births[container_id]
             if container_id not in self._keepers:
-                del self._tenants[container_id]
+                self._count_out(container_id)
         took_ms = (time.monotonic() - began) * 1000
         logs.info("box.born", container_id=container_id, duration_ms=took_ms)
 
     async def _take(self, container_id: str, stock: Stock, limits: BoxLimits, tenant: str) -> None:
-        box = await stock.pool.take()
+        box = await stock.pool.take(limits)
         try:
             limits = self._let_out(container_id, box, limits, tenant)
             await box.configure(limits)
@@ -321,6 +362,11 @@ class LocalSandbox:
             await box.wait_dead()
             box.release()
             raise
+        self._keep(container_id, stock, box, limits, tenant)
+
+    def _keep(
+        self, container_id: str, stock: Stock, box: Box, limits: BoxLimits, tenant: str
+    ) -> None:
         keeper = Keeper(
             container_id,
             box,
@@ -353,7 +399,7 @@ class LocalSandbox:
         """Take the box from its container at once; the end itself goes on in a task of ours."""
         keeper = self._keepers.pop(container_id)
         stock = self._stocks.pop(container_id)
-        del self._tenants[container_id]
+        self._count_out(container_id)
         self._shut_in(container_id)
         keeper.begin_close()
         funeral = asyncio.create_task(keeper.close(), name=f"close-{container_id}")

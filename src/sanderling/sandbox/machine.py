@@ -21,8 +21,9 @@ SOCKET_PATH_BYTES_MAX = 107
 # Of the host: a socket, two pipes, a pidfd, /mnt/data twice, four namespaces, four files of its
 # control groups, the listener of its way out; and one connection of somebody who follows its cell.
 _DESCRIPTORS_PER_BOX = 16
-# What the host needs besides: its own, the pool, boxes on their way, calls.
-_DESCRIPTORS_KEPT = 256
+# What the host needs besides: its own, the pool, boxes on their way, calls, the pipes of what
+# earlier cells have left running.
+_DESCRIPTORS_KEPT = 768
 
 
 def memory_bytes(*, proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup")) -> int:
@@ -42,10 +43,10 @@ def memory_left(*, proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgr
     What the machine has available, or a control group around us, less a reserve for the server,
     its database and everything else, and for the boxes that stand to grow a little.
     """
-    lefts = [
-        available - _reserve(total)
-        for available, total in [_memory_available(proc), *_groups_available(proc, cgroups)]
-    ]
+    available, total = _memory_available(proc)
+    lefts = [available - _reserve(total)]
+    for available, limit in _groups_available(proc, cgroups, total):
+        lefts.append(available - _reserve(limit))
     return min(lefts)
 
 
@@ -87,10 +88,17 @@ def _memory_total(proc: Path) -> int:
     raise SetupError("The machine does not say how much memory it has (/proc/meminfo).")
 
 
-def _groups_available(proc: Path, cgroups: Path) -> list[tuple[int, int]]:
-    """Return (available, limit) of every control group around this process that has a limit."""
+def _groups_available(proc: Path, cgroups: Path, total: int) -> list[tuple[int, int]]:
+    """
+    Return (available, limit) of every control group around this process with a limit below `total`.
+
+    Version 1 writes no limit as a number larger than any machine, and to ask such a group what it
+    uses takes the machine a millisecond: it adds up all groups below.
+    """
     found: list[tuple[int, int]] = []
     for folder, limit in _limited_groups(proc, cgroups):
+        if limit >= total:
+            continue
         with contextlib.suppress(OSError, ValueError, KeyError):
             is_v2 = (folder / "memory.current").exists()
             used = int(_read(folder / ("memory.current" if is_v2 else "memory.usage_in_bytes")))

@@ -1,9 +1,11 @@
 """
 Boxes that stand ready, and the zygote they are forked from.
 
-A taken box is replaced in the background, one fork at a time; who finds the pool empty forks one
-for itself and never waits for the refill. When the zygote dies every box dies with it (it is pid 1
-of the namespace around them): the pool notices at once, says so, and starts another.
+A ready box has its limits already: those that were asked for last, as the next container nearly
+always asks for the same. A taken box is replaced in the background, one fork at a time; who finds
+the pool empty forks one for itself and never waits for the refill. When the zygote dies every box
+dies with it (it is pid 1 of the namespace around them): the pool notices at once, says so, and
+starts another.
 """
 
 from __future__ import annotations
@@ -12,10 +14,13 @@ import asyncio
 import os
 from collections import deque
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Protocol
 
 from sanderling.errors import SandboxError, SanderlingError, SpawnFailed
 from sanderling.observe import logs
+from sanderling.records import MEMORY_TIER_BYTES
+from sanderling.sandbox.base import BoxLimits
 from sanderling.sandbox.box import Box
 from sanderling.sandbox.spawner import ZygoteFacts
 
@@ -28,6 +33,7 @@ _RESTART_DEADLINE_S = 30.0
 # A fork takes milliseconds and a box has 10 s of its own (`spawner.py`). A zygote that has not even
 # answered by then hangs, or the machine does; its boxes live, so it is not ended for that.
 _FORK_DEADLINE_S = 20.0
+_USUAL_LIMITS = BoxLimits(MEMORY_TIER_BYTES["1g"])  # until somebody has asked for others
 
 
 class BoxMaker(Protocol):
@@ -55,14 +61,24 @@ StartMaker = Callable[[], Awaitable[BoxMaker]]
 class Pool:
     """The ready boxes of one host. Open it with `open`, end it with `close`."""
 
-    def __init__(self, start: StartMaker, *, size: int, on_maker_death: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        start: StartMaker,
+        *,
+        size: int,
+        on_maker_death: Callable[[], None],
+        check_memory: Callable[[], None] = lambda: None,
+    ) -> None:
         """
         start: starts a zygote; called again each time one dies.
         size: ready boxes to keep; 0 keeps none.
         on_maker_death: called when the zygote died and all boxes with it.
+        check_memory: called before each fork; raises MachineFull if the machine has no memory left.
         """
         self._start = start
         self._size = size
+        self._check_memory = check_memory
+        self._limits = _USUAL_LIMITS
         self._on_maker_death = on_maker_death
         self._maker: BoxMaker | None = None
         self._arrival = asyncio.Event()  # of the next zygote; each has its own
@@ -94,18 +110,38 @@ class Pool:
         """What the zygote said of itself; None while there is none."""
         return self._maker.facts if self._maker else None
 
-    async def take(self) -> Box:
+    def take_ready(self, limits: BoxLimits) -> Box | None:
         """
-        Return a living box, unconfigured and never used; the caller owns it.
-
-        Raises: SpawnFailed, MachineFull.
+        Return a living box that has exactly these limits and was never used; the caller owns it.
+        None: none stands ready, or they have other limits. The next ones will have these.
         """
+        self._limits = replace(limits, allowed_domains=())
         while self._ready:
-            box = self._ready.popleft()
+            box = self._ready[0]
+            if not box.is_dead and box.limits != limits:
+                return None
+            self._ready.popleft()
             self._wanted.set()
             if not box.is_dead:
                 return box
             box.release()
+        return None
+
+    async def take(self, limits: BoxLimits) -> Box:
+        """
+        Return a living box that was never used, to be configured with `limits`; the caller owns it.
+
+        Raises: SpawnFailed, MachineFull.
+        """
+        if (ready := self.take_ready(limits)) is not None:
+            return ready
+        while self._ready:
+            box = self._ready.popleft()
+            self._wanted.set()
+            if not box.is_dead and box.may_become(limits):
+                return box
+            await _end(box)
+        self._check_memory()
         maker = await self._living_maker()
         try:
             return await _in_time(maker.spawn())
@@ -206,7 +242,8 @@ class Pool:
                 await asyncio.sleep(_REFILL_AFTER_S)
             maker = await self._next_maker()
             try:
-                box = await _in_time(maker.spawn())
+                self._check_memory()
+                box = await self._prepared(await _in_time(maker.spawn()))
             except (SandboxError, OSError) as error:
                 logs.warning("pool.refill_failed", reason=str(error))
                 await asyncio.sleep(_BACKOFF_S[min(failures, len(_BACKOFF_S) - 1)])
@@ -217,6 +254,15 @@ class Pool:
                 self._ready.append(box)
             else:  # forked just before its zygote died
                 await _end(box)
+
+    async def _prepared(self, box: Box) -> Box:
+        """Give a new box the limits that the next container will ask for. Raises SpawnFailed."""
+        try:
+            await box.prepare(self._limits)
+        except BaseException:
+            await _end(box)
+            raise
+        return box
 
     async def _release_ready(self) -> None:
         while self._ready:

@@ -61,9 +61,18 @@ class Pools:
     """The pools of one host. Open it with `open`, end it with `close`."""
 
     def __init__(
-        self, options: HostOptions, start: Start, *, on_maker_death: Callable[[Pool], None]
+        self,
+        options: HostOptions,
+        start: Start,
+        *,
+        on_maker_death: Callable[[Pool], None],
+        check_memory: Callable[[], None],
     ) -> None:
-        """on_maker_death: called with the pool whose zygote died, and all its boxes with it."""
+        """
+        on_maker_death: called with the pool whose zygote died, and all its boxes with it.
+        check_memory: called before each fork; raises MachineFull if the machine has no memory left.
+        """
+        self._check_memory = check_memory
         self._options = options
         self._start = start
         self._on_maker_death = on_maker_death
@@ -118,6 +127,16 @@ class Pools:
             self.leave(stock)
             raise
         return stock
+
+    def enter_now(self, name: str) -> Stock | None:
+        """As `enter`, for an environment that is at work already; None if it is not."""
+        stock = self._stocks.get(name or self._options.environment)
+        if stock is None or not stock.starting.done():
+            return None
+        current = self._current(stock.name)
+        if current is not None:
+            self._count_in(current)
+        return current
 
     def leave(self, stock: Stock) -> None:
         """A container has no box of `stock` any more."""
@@ -174,6 +193,7 @@ class Pools:
             lambda: self._start(options),
             size=self._options.pool_size if is_home else min(_READY, self._options.pool_size),
             on_maker_death=lambda: self._on_maker_death(pool),
+            check_memory=self._check_memory,
         )
         starting = asyncio.create_task(pool.open(), name=f"start-{name}")
         stock = Stock(name, pool, use, starting)
