@@ -93,7 +93,10 @@ class LocalSandbox:
         # Without this the one box too many would take the descriptors of calls to all others.
         self._boxes_max = min(options.boxes_max, machine.boxes_max())
         self._pools = Pools(
-            options, start, on_maker_death=self._lose_all, check_memory=self._check_memory
+            options,
+            lambda env, preload: start(dataclasses.replace(options, env=env, preload=preload)),
+            on_maker_death=self._lose_all,
+            check_memory=self._check_memory,
         )
         self._stocks: dict[str, Stock] = {}  # of each container that has a box
         self._memory_left = memory_left

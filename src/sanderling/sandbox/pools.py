@@ -14,20 +14,16 @@ removed or replaced since its zygote was started is found out before the next bo
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from sanderling.environments import catalog
 from sanderling.environments.catalog import Catalog, Use
 from sanderling.errors import InvalidRequest, MachineFull, SetupError, SpawnFailed
 from sanderling.observe import logs
 from sanderling.sandbox.pool import BoxMaker, Pool
-
-if TYPE_CHECKING:
-    from sanderling.sandbox.local import HostOptions
 
 # How long a caller waits for an environment that is being started, which takes seconds; with the
 # wait for a turn (`local.py`) shorter than callers wait for an answer (`client.py`). The start goes
@@ -36,7 +32,33 @@ _START_WAIT_S = 25.0
 # Ready boxes of an environment that is not the home one; somebody just asked, and may ask again.
 _READY = 1
 
-Start = Callable[["HostOptions"], Awaitable[BoxMaker]]
+# Given the folder of an environment and its preload list, as `preloads.parse` reads it.
+Start = Callable[[str, str], Awaitable[BoxMaker]]
+
+
+class Wanted(Protocol):
+    """What is wanted of the environments of a host: `local.HostOptions`."""
+
+    @property
+    def env(self) -> str: ...
+
+    @property
+    def preload(self) -> str: ...
+
+    @property
+    def pool_size(self) -> int: ...
+
+    @property
+    def environments(self) -> str: ...
+
+    @property
+    def environment(self) -> str: ...
+
+    @property
+    def environments_max(self) -> int: ...
+
+    @property
+    def environment_idle_s(self) -> float: ...
 
 
 @dataclass(eq=False)
@@ -62,7 +84,7 @@ class Pools:
 
     def __init__(
         self,
-        options: HostOptions,
+        options: Wanted,
         start: Start,
         *,
         on_maker_death: Callable[[Pool], None],
@@ -181,7 +203,7 @@ class Pools:
 
     def _begin(self, name: str) -> Stock:
         """Begin to start an environment. Raises InvalidRequest, MachineFull, SetupError."""
-        options, use = self._options_for(name)
+        env, preload, use = self._found(name)
         try:
             self._make_room(name)
         except MachineFull:
@@ -190,7 +212,7 @@ class Pools:
             raise
         is_home = name == self._options.environment
         pool = Pool(
-            lambda: self._start(options),
+            lambda: self._start(env, preload),
             size=self._options.pool_size if is_home else min(_READY, self._options.pool_size),
             on_maker_death=lambda: self._on_maker_death(pool),
             check_memory=self._check_memory,
@@ -212,10 +234,10 @@ class Pools:
         else:
             logs.info("environment.started", environment=stock.name)
 
-    def _options_for(self, name: str) -> tuple[HostOptions, Use | None]:
-        """Return what an environment is started with, and the hold on it."""
+    def _found(self, name: str) -> tuple[str, str, Use | None]:
+        """Return the folder of an environment, its preload list, and the hold on it."""
         if name == catalog.DEFAULT:
-            return self._options, None
+            return self._options.env, self._options.preload, None
         if not catalog.is_name(name):
             raise InvalidRequest("The environment has no valid name.", param="environment")
         try:
@@ -233,8 +255,7 @@ class Pools:
                 "replaced."
             )
         # What the operator lists by a setting is of the default packages.
-        preload = named.record.preload or ""
-        return dataclasses.replace(self._options, env=str(path), preload=preload), use
+        return str(path), named.record.preload or "", use
 
     def _make_room(self, name: str) -> None:
         """End the environment that has been idle for longest, if there are too many."""
