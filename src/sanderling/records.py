@@ -14,8 +14,11 @@ MemoryTier = Literal["1g", "4g", "16g", "64g"]
 MEMORY_TIER_BYTES: dict[str, int] = {t: int(t[:-1]) << 30 for t in ("1g", "4g", "16g", "64g")}
 
 ExecutionStatus = Literal["ok", "error", "timed_out", "out_of_memory", "interrupted", "died"]
+FileChange = Literal["created", "changed", "renamed", "deleted"]
 RunStatus = Literal["queued", "in_progress", "completed", "incomplete", "failed", "cancelled"]
 Dialect = Literal["responses", "assistants"]
+
+OCTETS = "application/octet-stream"  # the type of a file of which nothing more is known
 
 # ---- outputs of an execution, in the order they happened ---------------------------------------
 
@@ -62,7 +65,12 @@ Output = LogsOutput | ResultOutput | ImageOutput | ErrorOutput
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """A container file that an execution created or changed (an image it showed included)."""
+    """
+    What an execution did to a container file (an image it showed included).
+
+    change: `created` for a file that was not known before. A renamed one, whose bytes are what
+        they were, keeps its id; of a deleted one nothing is left but this.
+    """
 
     file_id: str
     container_id: str
@@ -70,6 +78,10 @@ class Artifact:
     filename: str  # last component of `path`
     bytes: int
     created_at: float
+    change: FileChange = "created"
+    previous_path: str | None = None  # of a renamed file
+    mime_type: str = OCTETS
+    source: Literal["user", "assistant"] = "assistant"
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +149,12 @@ class Container:
 
 @dataclass(frozen=True, slots=True)
 class ContainerFile:
-    """A file below /mnt/data of one container. Its bytes are always in the blob store too."""
+    """
+    A file below /mnt/data of one container. Its bytes are always in the blob store too.
+
+    origin_id: the file of the Files API that it is, or was, a copy of.
+    mime_type: what its name or its first bytes say it is, for people; nothing may rely on it.
+    """
 
     id: str
     container_id: str
@@ -146,6 +163,8 @@ class ContainerFile:
     created_at: float
     source: Literal["user", "assistant"]
     blob_id: str
+    origin_id: str | None = None
+    mime_type: str = OCTETS
 
 
 # ---- what a run is made of ---------------------------------------------------------------------

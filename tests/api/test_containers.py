@@ -113,6 +113,7 @@ async def test_container_file_is_created_by_its_bytes(api: Api):
         "created_at": file["created_at"],
         "path": "/mnt/data/sales.csv",
         "source": "user",
+        "mime_type": "text/csv",
     }
     assert await api.json("GET", f"{path}/{file['id']}") == file
     assert (await api.json("GET", path))["data"] == [file]
@@ -225,6 +226,7 @@ async def test_files_and_images_that_code_made_are_named_and_can_be_had(api: Api
     for name, content in (("out.csv", b"1"), ("chart.png", b"png")):
         file = files[f"/mnt/data/{name}"]
         path = f"/v1/containers/{container['id']}/files/{file['id']}"
+        assert (file.pop("status"), file.pop("previous_path")) == ("created", None)
         assert await api.json("GET", path) == file
         assert (await api.http.get(f"{path}/content")).content == content
 

@@ -118,6 +118,9 @@ async def test_fields_may_come_in_any_order(api: Api, parts):
         ("naïve 数据.csv", "naïve 数据.csv"),
         ("a\u202egnp.exe", "agnp.exe"),
         ("x" * 300 + ".csv", "x" * 251 + ".csv"),
+        # As browsers and SDKs write a quote and the ends of lines; no other percent sign is theirs.
+        ("say %22hi%22%0D%0A.csv", 'say "hi".csv'),
+        ("100%25 %C3%A9.csv", "100%25 %C3%A9.csv"),
     ],
 )
 async def test_filename_is_made_safe(api: Api, filename: str, safe: str):

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
-from sanderling.containers import executions
+import pytest
+
+from sanderling.containers import collecting
 from sanderling.containers.boxes import VARIABLES_GONE
 from sanderling.containers.happenings import OutputAppeared
 from sanderling.containers.registry import Containers
+from sanderling.errors import StorageFull
 from sanderling.records import (
     ErrorOutput,
     Execution,
@@ -152,13 +155,88 @@ async def test_no_more_files_are_kept_than_somebody_would_download(
     containers: Containers, monkeypatch: object
 ) -> None:
     container = await containers.create(ORG, name="x")
-    monkeypatch.setattr(executions, "FILES_PER_EXECUTION_MAX", 2)  # type: ignore[attr-defined]
+    monkeypatch.setattr(collecting, "FILES_PER_EXECUTION_MAX", 2)  # type: ignore[attr-defined]
 
     execution = await execute(containers, container, "for i in range(3): save(f'{i}.txt', 'x')")
 
     assert [artifact.filename for artifact in execution.artifacts] == ["0.txt", "1.txt"]
     assert execution.notice is not None
     assert execution.notice.startswith("3 files were made or changed; only the first 2 can be")
+
+
+async def test_a_renamed_folder_of_more_files_than_are_kept_leaves_no_record_behind(
+    containers: Containers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    container = await containers.create(ORG, name="x")
+    monkeypatch.setattr(collecting, "FILES_PER_EXECUTION_MAX", 2)
+    make = "import os; os.mkdir('/mnt/data/d')\n"
+    await execute(containers, container, make + "save('d/0', 'x'); save('d/1', 'x')")
+    await execute(containers, container, "save('d/2', 'x')")
+
+    execution = await execute(containers, container, "os.rename('/mnt/data/d', '/mnt/data/e')")
+
+    told = [(artifact.path, artifact.change) for artifact in execution.artifacts]
+    assert told == [
+        ("/mnt/data/e/0", "renamed"),
+        ("/mnt/data/e/1", "renamed"),
+        ("/mnt/data/d/2", "deleted"),
+    ]
+    assert await names(containers, container) == ["e/0", "e/1"]
+
+
+async def test_a_renamed_file_is_not_stored_again(containers: Containers) -> None:
+    container = await containers.create(ORG, name="x")
+    await execute(containers, container, "save('a', 'one')")
+    [before] = await containers.all_files(container.id)
+    await execute(containers, container, "import os; os.rename('/mnt/data/a', '/mnt/data/b')")
+    [moved] = await containers.all_files(container.id)
+    await execute(containers, container, "save('b', 'one')")
+    [same] = await containers.all_files(container.id)
+    await execute(containers, container, "save('b', 'two')")
+    [other] = await containers.all_files(container.id)
+
+    assert (moved.id, moved.path) == (before.id, "/mnt/data/b")
+    assert [moved.blob_id, same.blob_id] == [before.blob_id] * 2
+    assert (other.id, other.blob_id == before.blob_id) == (before.id, False)
+
+
+async def test_a_renamed_file_that_could_not_be_kept_is_kept_under_its_new_name(
+    containers: Containers, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    container = await containers.create(ORG, name="x")
+    await execute(containers, container, "save('a', 'one')")
+
+    async def full(*_: object, **__: object) -> None:
+        raise StorageFull
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store.container_files, "move", full)
+        unkept = await execute(
+            containers, container, "import os; os.rename('/mnt/data/a', '/mnt/data/b')"
+        )
+    after = await execute(containers, container, "1")
+
+    assert unkept.artifacts == ()
+    assert sorted((a.path, a.change) for a in after.artifacts) == [
+        ("/mnt/data/a", "deleted"),
+        ("/mnt/data/b", "created"),
+    ]
+    assert await names(containers, container) == ["b"]
+
+
+async def test_an_upload_that_code_changed_is_still_known_by_the_id_of_the_upload(
+    containers: Containers, store: Store, sandbox: MemorySandbox
+) -> None:
+    stored = await make_stored_file(store, b"1")
+    container = await containers.create(ORG, name="x", file_ids=[stored.id])
+    await execute(containers, container, "save('sales.csv', '22')")
+    sandbox.lose_boxes()
+
+    execution = await execute(containers, container, f"load('{stored.id}')")
+
+    assert [o.text for o in execution.outputs if isinstance(o, ResultOutput)] == ["'22'"]
+    assert execution.artifacts == ()
+    assert await names(containers, container) == ["sales.csv"]
 
 
 async def test_user_file_added_while_code_runs_is_no_artifact(

@@ -21,10 +21,12 @@ def test_files_share_the_room_of_their_container():
 
     assert room.at("/mnt/data/b") == 40
     assert room.at("/mnt/data/a") == 80  # what is there is replaced
-    room.take(file("/mnt/data/b", 40))
+    room.count("/mnt/data/b", 40)
     assert (room.at("/mnt/data/c"), room.at("/mnt/data/b")) == (0, 40)
-    room.take(file("/mnt/data/a", 10))
+    room.count("/mnt/data/a", 10)
     assert room.at("/mnt/data/c") == 50
+    room.leave("/mnt/data/a")
+    assert room.at("/mnt/data/c") == 60
 
 
 def test_a_container_that_has_more_than_its_room_takes_nothing_new():
@@ -52,8 +54,8 @@ async def test_what_code_says_it_made_is_kept_only_up_to_what_a_box_holds(
     assert made.notice is not None
     assert made.notice.startswith("Too large to be downloaded: /mnt/data/02, /mnt/data/03,")
     assert made.notice.endswith("/mnt/data/11 and 18 more.")
-    assert more.artifacts == ()
-    assert [a.filename for a in again.artifacts] == ["a"]
+    assert [(a.filename, a.change) for a in more.artifacts] == [("00", "deleted")]
+    assert [a.filename for a in again.artifacts if a.change != "deleted"] == ["a"]
 
 
 async def test_empty_files_have_an_end_too(
@@ -72,7 +74,7 @@ async def test_empty_files_have_an_end_too(
     assert [a.filename for a in made.artifacts] == ["0", "1", "2"]
     assert made.notice is not None
     assert made.notice.startswith("2 files cannot be downloaded: ")
-    assert [a.filename for a in again.artifacts] == ["a"]
+    assert [a.filename for a in again.artifacts if a.change != "deleted"] == ["a"]
 
 
 async def test_pictures_take_room_like_other_files(

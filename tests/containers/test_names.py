@@ -26,6 +26,10 @@ from sanderling.containers.names import NAME_BYTES_MAX, free_name, is_clean_path
         ("...", "file"),
         ("folder/", "file"),
         ("\u200b\u200b", "file"),
+        ("\u200d\u200c", "file"),
+        ("nai\u0308ve.csv", "nai\u0308ve.csv"),
+        ("👩\u200d💻.csv", "👩\u200d💻.csv"),
+        ("می\u200cخواهم.txt", "می\u200cخواهم.txt"),
     ],
 )
 def test_name_becomes_one_safe_path_component(name: str, expected: str) -> None:

@@ -39,6 +39,8 @@ from sanderling.sandbox.base import (
     Logs,
     Result,
 )
+from sanderling.sandbox.box_files import Identity, identity_of
+from sanderling.sandbox.snapshots import Snapshot, difference
 
 MOUNT = "/mnt/data"
 
@@ -66,7 +68,7 @@ class _Box:
         self.folder = folder
         self.limits = limits
         self.variables: dict[str, Any] = {}
-        self.before: dict[str, tuple[int, int]] = {}  # the files that no cell made or changed
+        self.before: dict[str, Identity] = {}  # the files that no cell made or changed
         self.turn = asyncio.Lock()
         self.journal: dict[str, list[Happening]] = {}
         self.changed: dict[str, asyncio.Event] = {}
@@ -86,14 +88,11 @@ class _Box:
             journal.append(Ended("interrupted", 0.0, (), (), notice=None, is_fresh=False))
             self.changed[execution_id].set()
 
-    def files(self) -> dict[str, tuple[int, int]]:
+    def files(self) -> dict[str, Identity]:
         return {
-            f"{MOUNT}/{path.relative_to(self.folder)}": (
-                path.stat().st_mtime_ns,
-                path.stat().st_size,
-            )
+            f"{MOUNT}/{path.relative_to(self.folder)}": identity_of(path.stat())
             for path in sorted(self.folder.rglob("*"))
-            if path.is_file()
+            if path.is_file() and not path.is_symlink()
         }
 
 
@@ -195,7 +194,16 @@ class MemorySandbox:
     async def list_files(self, container_id: str) -> list[ChangedFile]:
         self._note("list_files", container_id)
         files = self._box(container_id).files()
-        return [ChangedFile(path, size) for path, (_, size) in files.items()]
+        return [ChangedFile(path, size) for path, (_, size, *_) in files.items()]
+
+    async def link_file(self, container_id: str, path: str, target: str) -> bool:
+        self._note("link_file", container_id, path, target)
+        place = self._box(container_id).place(path)
+        if place.exists() and not place.is_symlink():
+            return False
+        place.unlink(missing_ok=True)
+        place.symlink_to(self._box(container_id).place(target))
+        return True
 
     async def close(self, container_id: str) -> bool:
         self._note("close", container_id)
@@ -277,13 +285,8 @@ class MemorySandbox:
             told = "".join(lines).replace(str(box.folder), MOUNT)
             tell(Error(type(error).__name__, str(error), told))
         after = box.files() if box.folder.exists() else {}
-        changed = tuple(
-            ChangedFile(path, size)
-            for path, (mtime, size) in after.items()
-            if box.before.get(path) != (mtime, size)
-        )
-        removed = tuple(path for path in box.before if path not in after)
-        tell(Ended(status, 1.0, changed, removed, notice, is_fresh))  # type: ignore[arg-type]
+        found = difference(Snapshot(box.before), Snapshot(after))
+        tell(Ended(status, 1.0, found.changed, found.removed, notice, is_fresh))  # type: ignore[arg-type]
 
     async def _cell(self, box: _Box, code: str, tell: Callable[[Happening], None]) -> None:
         def outward(text: str) -> str:

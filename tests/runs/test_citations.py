@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from sanderling.records import Artifact, CodeCallItem, ContainerFile, ImageOutput
@@ -29,6 +31,7 @@ FILES = [
     file("chart.png.bak"),
     file("my sales (1).csv"),
     file("données.csv"),
+    dataclasses.replace(file("my données.csv"), origin_id="file-1"),
     file("out/a.csv"),
     file("a"),
 ]
@@ -50,6 +53,14 @@ FILES = [
             ["sandbox:/mnt/data/my%20sales%20%281%29.csv"],
         ),
         ("[x](<sandbox:/mnt/data/my sales (1).csv>)", ["sandbox:/mnt/data/my sales (1).csv"]),
+        ("[x](sandbox:/mnt/data/my%20données.csv)", ["sandbox:/mnt/data/my%20données.csv"]),
+        (
+            "[x](sandbox:/mnt/data/my%20donne\u0301es.csv)",
+            ["sandbox:/mnt/data/my%20donne\u0301es.csv"],
+        ),
+        ("[x](sandbox:/mnt/data/file-1.csv)", ["sandbox:/mnt/data/file-1.csv"]),
+        ("[x](sandbox:/mnt/data/file-1)", ["sandbox:/mnt/data/file-1"]),
+        ("[x](sandbox:/mnt/data/file-1.png)", []),
         ("[x](sandbox:/mnt/data/donn%C3%A9es.csv)", ["sandbox:/mnt/data/donn%C3%A9es.csv"]),
         ("[x](sandbox:/mnt/data/données.csv)", ["sandbox:/mnt/data/données.csv"]),
         ("[x](sandbox:/mnt/data/out/a.csv)", ["sandbox:/mnt/data/out/a.csv"]),
@@ -123,3 +134,19 @@ def test_artifacts_of_code_calls_count_once_in_the_order_they_were_made() -> Non
 
     assert [a.filename for a in artifacts] == ["a", "b", "c"]
     assert shown == {"cfile_c"}
+
+
+def test_what_reads_the_same_is_told_apart_where_it_is_written_out():
+    one, two = file("é.csv"), file("e\u0301.csv")
+    for name, cited in (("é.csv", one), ("e\u0301.csv", two)):
+        for files in ([one, two], [two, one]):
+            (citation,) = annotate(f"sandbox:/mnt/data/{name}", files, uncited=(), shown=set())
+            assert citation.file_id == cited.id
+
+
+def test_a_file_that_was_deleted_later_is_not_cited():
+    made = CodeCallItem("ci_1", "call_1", "", "cntr_1", "completed", artifacts=(artifact("a"),))
+    gone = dataclasses.replace(artifact("a"), change="deleted")
+    item = CodeCallItem("ci_2", "call_2", "", "cntr_1", "completed", artifacts=(gone,))
+
+    assert uncited_artifacts([made, item]) == ((), set())

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -280,6 +281,23 @@ def test_files_and_pictures_are_told_after_the_output() -> None:
         "done\n"
         "[files created: /mnt/data/a.csv, /mnt/data/b.csv]\n"
         "[image shown to the user, saved as /mnt/data/figure_1.png]"
+    )
+
+
+def test_what_was_done_to_files_is_told_by_kind() -> None:
+    created, changed, renamed, deleted = made("a.csv", "b.csv", "c.csv", "d.csv")
+    artifacts = (
+        replace(deleted, change="deleted"),
+        replace(renamed, change="renamed", previous_path="/mnt/data/old name.csv"),
+        replace(changed, change="changed"),
+        created,
+    )
+
+    assert output_of(artifacts=artifacts) == (
+        "[files created: /mnt/data/a.csv]\n"
+        "[files changed: /mnt/data/b.csv]\n"
+        "[files renamed: /mnt/data/old name.csv -> /mnt/data/c.csv]\n"
+        "[files deleted: /mnt/data/d.csv]"
     )
 
 

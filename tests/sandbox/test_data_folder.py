@@ -3,14 +3,17 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
 from sanderling.errors import InvalidRequest, NotFound
+from sanderling.sandbox import data_folder
 from sanderling.sandbox.base import ChangedFile
 from sanderling.sandbox.data_folder import CHUNK_BYTES, DataFolder
+from sanderling.sandbox.snapshots import Snapshot, walk
 
 
 @pytest.fixture
@@ -139,3 +142,71 @@ async def test_a_cancelled_write_waits_for_its_thread_before_it_closes_anything(
 
     assert seen == [0]
     assert list(data.iterdir()) == []
+
+
+async def test_a_folder_without_entries_is_not_walked_again_until_it_gets_one(
+    folder: DataFolder, data: Path, monkeypatch: pytest.MonkeyPatch
+):
+    walks: list[None] = []
+
+    def counted(*args: object, **kwargs: object) -> Snapshot:
+        walks.append(None)
+        return walk(*args, **kwargs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(data_folder, "walk", counted)
+    made = time.clock_gettime_ns(time.CLOCK_REALTIME)
+    while os.stat(data).st_ctime_ns >= made - 20_000_000:
+        await asyncio.sleep(0.005)
+        made = time.clock_gettime_ns(time.CLOCK_REALTIME)
+
+    for _ in range(3):
+        assert (await folder.changes()).changed == ()
+    assert len(walks) == 1
+    (data / "sub").mkdir()
+    (data / "sub" / "x").write_text("1")
+    assert (await folder.changes()).changed == (ChangedFile("/mnt/data/sub/x", 1),)
+    (data / "sub" / "x").write_text("22")
+    assert (await folder.changes()).changed == (ChangedFile("/mnt/data/sub/x", 2),)
+    (data / "sub" / "x").unlink()
+    (data / "sub").rmdir()
+    assert (await folder.changes()).removed == ("/mnt/data/sub/x",)
+    (data / "link").symlink_to("/etc")
+    (data / "link").unlink()
+    os.utime(data, (0, 0))  # the box may set it; not its ctime
+    (data / "y").write_text("1")
+    assert (await folder.changes()).changed == (ChangedFile("/mnt/data/y", 1),)
+
+
+async def test_a_file_made_in_the_tick_of_the_last_look_is_seen(folder: DataFolder, data: Path):
+    for round_ in range(50):
+        (data / "x").write_text(str(round_))
+        assert (await folder.changes()).changed != ()
+        (data / "x").unlink()
+        assert (await folder.changes()).removed == ("/mnt/data/x",)
+
+
+async def test_a_link_leads_to_a_file_in_the_box_and_is_never_one_of_its_files(
+    folder: DataFolder, data: Path
+):
+    await folder.write("/mnt/data/a.csv", chunks(b"x"))
+    (data / "own").write_text("own")
+    await folder.changes()
+
+    assert await folder.link("/mnt/data/file-1", "/mnt/data/a.csv")
+    assert await folder.link("/mnt/data/sub/file-1", "/mnt/data/a.csv")
+    assert not await folder.link("/mnt/data/own", "/mnt/data/a.csv")
+
+    assert [(data / "file-1").read_text(), (data / "sub/file-1").read_text()] == ["x", "x"]
+    assert (data / "own").read_text() == "own"
+    found = await folder.changes()
+    assert (found.changed, found.removed) == ((), ())
+    with pytest.raises(NotFound):
+        [_ async for _ in folder.read("/mnt/data/file-1")]
+
+    (data / "file-1").unlink()
+    (data / "file-1").symlink_to("/etc/passwd")
+    assert await folder.link("/mnt/data/file-1", "/mnt/data/a.csv")
+    assert (data / "file-1").read_text() == "x"
+    for path, target in (("/mnt/data/../x", "/mnt/data/a.csv"), ("/mnt/data/x", "/etc/passwd")):
+        with pytest.raises(InvalidRequest):
+            await folder.link(path, target)

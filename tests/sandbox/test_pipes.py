@@ -155,7 +155,7 @@ async def test_death_closes_all_of_them(spawner: Spawner):
     box.release()
 
     assert OldPipes._of_all == 0
-    await until(lambda: open_descriptors() == before)  # its group is removed in a thread
+    await until(lambda: open_descriptors() <= before)  # groups are removed in a thread
 
 
 async def test_a_character_may_come_in_pieces_and_a_line_too():

@@ -22,7 +22,8 @@ from sanderling.errors import (
 from sanderling.sandbox import wire
 from sanderling.sandbox.base import ChangedFile, Ended, Error, Happening, Image, Logs, Result
 from sanderling.sandbox.box import TRACEBACK_BYTES_MAX
-from sanderling.sandbox.box_files import FILES_MAX, PATH_BYTES_MAX
+from sanderling.sandbox.box_files import PATH_BYTES_MAX
+from sanderling.sandbox.snapshots import FILES_MAX
 from sanderling.sandbox.wire import Message
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from sqlalchemy.exc import IntegrityError
 
@@ -40,6 +42,21 @@ async def test_a_changed_file_keeps_its_id_and_creation_and_has_the_new_bytes(st
     assert (stands.id, stands.created_at) == (first.id, 1.0)
     assert (stands.bytes, stands.blob_id, stands.source) == (2, again.blob_id, "assistant")
     assert await store.container_files.all(container.id) == [stands]
+
+
+async def test_a_moved_file_keeps_all_but_its_path_and_takes_the_place_of_another(store, container):
+    file = make_container_file(container.id, path="/mnt/data/a", source="user")
+    other = make_container_file(container.id, path="/mnt/data/b")
+    for each in (file, other):
+        await store.container_files.upsert(each)
+
+    moved, replaced = await store.container_files.move(file, "/mnt/data/b", mime_type="text/csv")
+    gone = await store.container_files.move(other, "/mnt/data/c", mime_type="text/csv")
+
+    assert moved == replace(file, path="/mnt/data/b", mime_type="text/csv")
+    assert replaced == other
+    assert gone == (None, None)
+    assert await store.container_files.all(container.id) == [moved]
 
 
 async def test_files_of_another_container_or_organization_behave_as_absent(store, container):

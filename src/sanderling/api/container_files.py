@@ -41,6 +41,7 @@ def container_file_object(file: ContainerFile) -> dict[str, Any]:
         "created_at": int(file.created_at),
         "path": file.path,
         "source": file.source,
+        "mime_type": file.mime_type,
     }
 
 

@@ -74,7 +74,7 @@ def output_object(output: Output) -> dict[str, Any]:
 
 
 def artifact_object(artifact: Artifact) -> dict[str, Any]:
-    """Return a file that code made or changed, as a container file."""
+    """Return a file that code made, changed, renamed or deleted, as a container file and more."""
     return {
         "id": artifact.file_id,
         "object": "container.file",
@@ -82,7 +82,10 @@ def artifact_object(artifact: Artifact) -> dict[str, Any]:
         "container_id": artifact.container_id,
         "created_at": int(artifact.created_at),
         "path": artifact.path,
-        "source": "assistant",
+        "source": artifact.source,
+        "status": artifact.change,
+        "previous_path": artifact.previous_path,
+        "mime_type": artifact.mime_type,
     }
 
 

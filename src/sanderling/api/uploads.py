@@ -206,7 +206,7 @@ class _FormReader:
         self._notes.append(
             _Part(
                 name=name,
-                filename=_text(filename or b"upload"),
+                filename=_filename(filename or b"upload"),
                 is_file=filename is not None or name == FILE_FIELD,
             )
         )
@@ -315,3 +315,20 @@ def _text(value: bytes) -> str:
         return value.decode()
     except UnicodeDecodeError:
         return value.decode("latin-1")
+
+
+# What a browser, and the SDKs as they do, write for the three characters that would end the header.
+# Every other percent sign is one of the name: `100%.csv` is sent as it is.
+_ESCAPED = {"%22": '"', "%0A": "\n", "%0D": "\r"}
+
+
+def _filename(value: bytes) -> str:
+    """
+    Return the name of a file as its owner knows it.
+
+    Source: WHATWG HTML, "Multipart form data", which escapes a name that way.
+    """
+    name = _text(value)
+    for written, character in _ESCAPED.items():
+        name = name.replace(written, character)
+    return name

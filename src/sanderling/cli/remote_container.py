@@ -74,11 +74,12 @@ class RemoteContainer:
         raise ProtocolBroken(f"The server sent an output of an unknown kind: {output['type']}.")
 
     def _ended(self, execution: dict[str, Any]) -> Ended:
-        self.file_ids = {file["path"]: file["id"] for file in execution["files"]}
+        files = [file for file in execution["files"] if file["status"] != "deleted"]
+        self.file_ids = {file["path"]: file["id"] for file in files}
         return Ended(
             status=execution["status"],
             duration_ms=execution["duration_ms"],
-            changed=tuple(ChangedFile(f["path"], f["bytes"]) for f in execution["files"]),
+            changed=tuple(ChangedFile(f["path"], f["bytes"]) for f in files),
             removed=(),
             notice=None,  # a server puts it into the logs
             is_fresh=False,

@@ -15,10 +15,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
+from sanderling.containers.files import Files, are_equal
 from sanderling.containers.lifecycle import refuse_unless_running
 from sanderling.containers.lines import Line
 from sanderling.containers.streams import closing
@@ -180,7 +180,7 @@ class Boxes:
     async def _is_in_box(self, file: ContainerFile) -> bool:
         """Return whether the box has the recorded bytes of a file. Raises NotFound: or none."""
         theirs = self._sandbox.read_file(file.container_id, file.path)
-        return await _digest(theirs) == await _digest(self._store.blobs.read(file.blob_id))
+        return await are_equal(theirs, self._store.blobs.read(file.blob_id))
 
     async def _mount(self, file: ContainerFile, live: Live) -> None:
         try:
@@ -203,6 +203,15 @@ class Boxes:
             return False
         return True
 
+    async def free_path(self, files: Files, container_id: str, name: str) -> str:
+        """Return a path no record has and no file in the box either: code may be writing some."""
+        hidden: set[str] = set()
+        while True:
+            path = await files.free_path(container_id, name, also_taken=hidden)
+            if not self.is_standing(container_id) or not await self.holds(container_id, path):
+                return path
+            hidden.add(path)
+
     async def write(self, container_id: str, path: str, chunks: AsyncIterator[bytes]) -> bool:
         """
         Write a file into the container's box; False if no box stands, which is no failure: the
@@ -217,6 +226,17 @@ class Boxes:
             self.live(container_id).is_whole = False
             return False
         return True
+
+    async def link(self, container_id: str, path: str, target: str) -> None:
+        """
+        Let `path` lead to a file in the container's box; where the box has no room for it, or has
+        something else there, it does not.
+
+        Raises:
+            NotFound: no box stands.
+        """
+        with contextlib.suppress(TooLarge, InvalidRequest):
+            await self._sandbox.link_file(container_id, path, target)
 
     async def delete(self, container_id: str, path: str) -> None:
         """Remove a file from the container's box, if one stands and has it."""
@@ -255,11 +275,3 @@ class Boxes:
         live = self._live.get(container_id)
         if live is not None and not live.executions:
             del self._live[container_id]
-
-
-async def _digest(chunks: AsyncIterator[bytes]) -> bytes:
-    digest = hashlib.sha256()
-    async with closing(chunks):
-        async for chunk in chunks:
-            digest.update(chunk)
-    return digest.digest()

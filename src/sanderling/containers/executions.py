@@ -2,20 +2,22 @@
 One execution in a container: make the box ready, run the cell, bring home what it made.
 
 The sandbox tells what happened in its own terms. Here it becomes records: bursts become outputs,
-pictures and changed files become container files with their bytes in the blob store. Names, paths
-and sizes come from inside the box and are checked before use; what user code does ends as an
-Execution with a status, never as an exception.
+pictures become container files with their bytes in the blob store; `collecting.py` does the same
+for the files that code left. Names come from inside the box and are checked before use; what user
+code does ends as an Execution with a status, never as an exception.
 """
 
 from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from typing import assert_never
 
+from sanderling.containers.aliases import aliases, mentions_ids
 from sanderling.containers.boxes import VARIABLES_GONE, Boxes, Live
-from sanderling.containers.files import FILES_PER_CONTAINER_MAX, Files
+from sanderling.containers.collecting import Collector
+from sanderling.containers.files import Files
 from sanderling.containers.happenings import ContainerHappening, OutputLog
 from sanderling.containers.lines import Place
 from sanderling.containers.names import is_clean_path, safe_name
@@ -31,7 +33,6 @@ from sanderling.errors import (
     TooLarge,
 )
 from sanderling.records import (
-    Artifact,
     Container,
     ContainerFile,
     ErrorOutput,
@@ -50,12 +51,8 @@ from sanderling.sandbox.base import (
     Sandbox,
 )
 
-# One file costs two transactions and an fsync, about 5 ms: a thousand is five seconds of waiting,
-# and more than anybody downloads one by one. Code that makes more should make an archive.
-FILES_PER_EXECUTION_MAX = 1000
 # A picture is at most 16 MiB; the file it was saved to may be of another format and finer.
 _SAVED_IMAGE_BYTES_MAX = 64 << 20
-_TOO_LARGE_NAMED_MAX = 10  # files named in the notice about them
 
 _SUFFIXES = {
     "image/png": (".png",),
@@ -65,11 +62,6 @@ _SUFFIXES = {
     "image/svg+xml": (".svg",),
 }
 _DIED = "The sandbox stopped while the code ran: files are kept as they were before this call."
-_UNCOLLECTED = "The sandbox went away before all files that were made could be kept."
-_UNKEPT = (
-    "The server's disk is full: some files that were made cannot be downloaded. They are in the "
-    "container, and are kept by the next call for which there is room."
-)
 _UNKEPT_IMAGE = "The server's disk is full: a picture that was shown could not be kept."
 _CROWDED_IMAGE = "The container is full of files: a picture that was shown could not be kept."
 # Of an execution that was in line and never ran.
@@ -83,17 +75,6 @@ def _since(began_s: float) -> float:
 
 async def _once(data: bytes) -> AsyncIterator[bytes]:
     yield data
-
-
-def _artifact(file: ContainerFile) -> Artifact:
-    return Artifact(
-        file_id=file.id,
-        container_id=file.container_id,
-        path=file.path,
-        filename=file.path.rsplit("/", 1)[1],
-        bytes=file.bytes,
-        created_at=file.created_at,
-    )
 
 
 class Cell:
@@ -127,7 +108,7 @@ class Cell:
         self._tell = tell
         self._log = OutputLog()
         self._notices: list[str] = []
-        self._artifacts: dict[str, Artifact] = {}  # by path, in the order they appeared
+        self._collector = Collector(container.id, sandbox=sandbox, boxes=boxes, files=files)
 
     async def perform(self, live: Live) -> Execution:
         """
@@ -146,7 +127,8 @@ class Cell:
                 raise
             ended = _REVOKED
         if ended is not _REVOKED:
-            await self._collect(ended, live)
+            await self._collector.collect(ended, live)
+            self._notices += self._collector.notices
             live.has_run = True
         if ended.notice is not None:
             self._notices.append(ended.notice)
@@ -159,7 +141,7 @@ class Cell:
             container_id=self._container.id,
             status=ended.status,
             outputs=self._log.outputs(),
-            artifacts=tuple(self._artifacts.values()),
+            artifacts=self._collector.artifacts(),
             duration_ms=ended.duration_ms,
             notice=" ".join(self._notices) or None,
         )
@@ -174,6 +156,7 @@ class Cell:
                 return _REVOKED
             self._place.is_handed_over = True
             try:
+                await self._link_mentioned()
                 return await self._run(live)
             except NotFound:
                 # The box went between `ready` and now (the host was restarted, the container
@@ -185,6 +168,14 @@ class Cell:
     async def _prepare(self, live: Live) -> None:
         await self._boxes.ready(self._container)
         self._notices, live.notices = live.notices, []
+
+    async def _link_mentioned(self) -> None:
+        """Let the ids of files that stand in the code lead to them. Raises NotFound: no box."""
+        if not mentions_ids(self._code):
+            return
+        files = await self._files.all(self._container.id)
+        for path, target in aliases(self._code, files):
+            await self._boxes.link(self._container.id, path, target)
 
     async def _run(self, live: Live) -> Ended:
         began_s = asyncio.get_running_loop().time()
@@ -235,7 +226,6 @@ class Cell:
                     if notice not in self._notices:
                         self._notices.append(notice)
                     return
-                self._artifacts[file.path] = _artifact(file)
                 encoded = base64.b64encode(happening.data).decode("ascii")
                 data_url = f"data:{happening.mime};base64,{encoded}"
                 self._tell(self._log.add(ImageOutput(data_url, file.id, file.path)))
@@ -254,108 +244,23 @@ class Cell:
             if saved is not None and is_clean_path(saved):
                 try:
                     bytes_max = min(_SAVED_IMAGE_BYTES_MAX, room.at(saved))
-                    return await self._pull(saved, bytes_max=bytes_max)
+                    return await self._collector.pull(saved, bytes_max=bytes_max)
                 except (NotFound, TooLarge):
                     pass  # the box lied, or the code removed it again
             suffixes = _SUFFIXES[image.mime]
             name = safe_name(image.name, fallback="figure")
             if not name.lower().endswith(suffixes):
                 name = safe_name(name + suffixes[0])
-            path = await self._free_path(name)
+            path = await self._boxes.free_path(self._files, self._container.id, name)
             if not room.has_place(path) or len(image.data) > room.at(path):
                 raise TooLarge
             file = await self._files.take(
                 self._container.id, path, _once(image.data), bytes_max=len(image.data)
             )
+            self._collector.note(file, "created")
             try:
                 await self._boxes.write(self._container.id, path, _once(image.data))
             except (TooLarge, InvalidRequest):
                 # The picture was shown and is kept; the code just cannot open it.
                 return file
             return file
-
-    async def _free_path(self, name: str) -> str:
-        """Return a path no record has and no file in the box either: code may be writing some."""
-        hidden: set[str] = set()
-        while True:
-            path = await self._files.free_path(self._container.id, name, also_taken=hidden)
-            if not await self._boxes.holds(self._container.id, path):
-                return path
-            hidden.add(path)
-
-    async def _pull(self, path: str, *, bytes_max: int) -> ContainerFile:
-        async with closing(self._sandbox.read_file(self._container.id, path)) as chunks:
-            return await self._files.take(self._container.id, path, chunks, bytes_max=bytes_max)
-
-    async def _collect(self, ended: Ended, live: Live) -> None:
-        """Bring the files the cell made, changed or removed into the records."""
-        async with live.lock:
-            if live.is_closed:
-                return  # the container went while the cell ran, and its files with it
-            ours = {file.path: file.bytes for file in ended.changed if is_clean_path(file.path)}
-            try:
-                if live.is_adopted:
-                    await self._boxes.compare(self._container.id, live)
-                # What an earlier one could not record: its size is not known any more.
-                ours |= dict.fromkeys(sorted(live.missed - {*ours, *ended.removed}), 0)
-                # Until each is done with; a cell that makes thousands is told, and not asked again.
-                live.missed = {*list(ours)[:FILES_PER_EXECUTION_MAX], *ended.removed}
-                for path in ended.removed:  # first, as it makes room
-                    await self._files.drop_path(self._container.id, path)
-                    live.missed.discard(path)
-                    self._artifacts.pop(path, None)
-                await self._collect_changed(
-                    dict(list(ours.items())[:FILES_PER_EXECUTION_MAX]), live
-                )
-            except SandboxError:
-                live.is_whole = False
-                self._notices.append(_UNCOLLECTED)
-            except StorageFull:
-                self._notices.append(_UNKEPT)
-        if len(ours) > FILES_PER_EXECUTION_MAX:
-            self._notices.append(
-                f"{len(ours)} files were made or changed; only the first "
-                f"{FILES_PER_EXECUTION_MAX} can be downloaded. Pack them into one archive."
-            )
-
-    async def _collect_changed(self, sizes: Mapping[str, int], live: Live) -> None:
-        """
-        Record files, of about these bytes, as they are now in the box; none is missed then.
-
-        Raises:
-            SandboxError, StorageFull: some are left.
-        """
-        if not sizes:  # most cells; asking how much room there is would take longer than they
-            return
-        too_large: list[str] = []
-        too_many = 0
-        room = await self._files.room(self._container.id)
-        for path, size in sizes.items():
-            bytes_max = room.at(path)
-            try:
-                if not room.has_place(path):
-                    too_many += 1
-                    live.missed.discard(path)
-                    continue
-                if size > bytes_max:  # known before a gigabyte is copied
-                    raise TooLarge
-                file = await self._pull(path, bytes_max=bytes_max)
-            except NotFound:
-                # Gone again: a thread or process of the cell's removed it.
-                await self._files.drop_path(self._container.id, path)
-            except TooLarge:
-                too_large.append(path)
-            else:
-                room.take(file)
-                self._artifacts[path] = _artifact(file)
-            live.missed.discard(path)
-        if too_many:
-            self._notices.append(
-                f"{too_many} files cannot be downloaded: the container has "
-                f"{FILES_PER_CONTAINER_MAX} already. Remove some, or pack them into one archive."
-            )
-        if too_large:
-            named = ", ".join(too_large[:_TOO_LARGE_NAMED_MAX])
-            unnamed = len(too_large) - _TOO_LARGE_NAMED_MAX
-            more = f" and {unnamed} more" if unnamed > 0 else ""
-            self._notices.append(f"Too large to be downloaded: {named}{more}.")

@@ -12,7 +12,9 @@ from collections.abc import Set as AbstractSet
 from typing import Literal
 
 from sanderling.clock import Clock
+from sanderling.containers import kinds
 from sanderling.containers.names import MOUNT, free_name, mounted, safe_name
+from sanderling.containers.streams import closing
 from sanderling.ids import new_id
 from sanderling.records import ContainerFile
 from sanderling.store.store import Store
@@ -44,10 +46,14 @@ class Room:
         """Whether a file may be kept at `path`: there are not too many, or one is there now."""
         return path in self._sizes or len(self._sizes) < FILES_PER_CONTAINER_MAX
 
-    def take(self, file: ContainerFile) -> None:
-        """Count a file in."""
-        self._bytes_left += self._sizes.get(file.path, 0) - file.bytes
-        self._sizes[file.path] = file.bytes
+    def count(self, path: str, bytes: int) -> None:
+        """Count a file in that is now at `path`."""
+        self._bytes_left += self._sizes.get(path, 0) - bytes
+        self._sizes[path] = bytes
+
+    def leave(self, path: str) -> None:
+        """Count the file at `path` out, if there is one."""
+        self._bytes_left += self._sizes.pop(path, 0)
 
 
 class Files:
@@ -70,9 +76,16 @@ class Files:
         blob_id: str,
         bytes: int,
         source: Literal["user", "assistant"],
+        origin_id: str | None = None,
     ) -> ContainerFile:
-        """Record that `path` now holds the bytes of `blob_id`; what it held before is let go."""
+        """
+        Record that `path` now holds the bytes of `blob_id`; what it held before is let go.
+
+        origin_id: the stored file it is a copy of; None: the same as before.
+        """
         before = await self._store.container_files.by_path(container_id, path)
+        if origin_id is None and before is not None:
+            origin_id = before.origin_id
         after = await self._store.container_files.upsert(
             ContainerFile(
                 id=new_id("cfile"),
@@ -82,11 +95,42 @@ class Files:
                 created_at=self._clock.now(),
                 source=source,
                 blob_id=blob_id,
+                origin_id=origin_id,
+                mime_type=await self._mime_type(path, blob_id),
             )
         )
         if before is not None and before.blob_id != blob_id:
             await self._store.release_blob(before.blob_id)
         return after
+
+    async def all(self, container_id: str) -> list[ContainerFile]:
+        """Return the container's files, oldest first."""
+        return await self._store.container_files.all(container_id)
+
+    async def at(self, container_id: str, path: str) -> ContainerFile | None:
+        """Return the file that is recorded at `path`."""
+        return await self._store.container_files.by_path(container_id, path)
+
+    async def move(self, file: ContainerFile, path: str) -> ContainerFile | None:
+        """Record that the file, with its bytes, is at `path` now; None if it is known no more."""
+        mime_type = await self._mime_type(path, file.blob_id)
+        moved, replaced = await self._store.container_files.move(file, path, mime_type=mime_type)
+        if replaced is not None:
+            await self._store.release_blob(replaced.blob_id)
+        return moved
+
+    async def holds(self, file: ContainerFile, chunks: AsyncIterator[bytes]) -> bool:
+        """Return whether `chunks` are the bytes that are kept of the file."""
+        return await are_equal(chunks, self._store.blobs.read(file.blob_id))
+
+    async def _mime_type(self, path: str, blob_id: str) -> str:
+        kind = kinds.by_name(path)
+        if kind is not None:
+            return kind
+        async with closing(self._store.blobs.read(blob_id)) as chunks:
+            async for chunk in chunks:
+                return kinds.by_head(chunk[: kinds.HEAD_BYTES])
+        return kinds.by_head(b"")
 
     async def room(self, container_id: str) -> Room:
         """Return how much more code may leave in the container."""
@@ -131,3 +175,19 @@ class Files:
         """Forget a file and let its bytes go."""
         await self._store.container_files.delete(file.container_id, file.id)
         await self._store.release_blob(file.blob_id)
+
+
+async def are_equal(one: AsyncIterator[bytes], other: AsyncIterator[bytes]) -> bool:
+    """Return whether two streams have the same bytes, however they are cut. Closes both."""
+    left = b""  # read of `other` and not yet of `one`
+    async with closing(one), closing(other):
+        async for chunk in one:
+            while len(left) < len(chunk):
+                more = await anext(other, b"")
+                if not more:
+                    return False
+                left += more
+            if not left.startswith(chunk):
+                return False
+            left = left[len(chunk) :]
+        return not left and not await anext(other, b"")

@@ -22,9 +22,15 @@ PATH_BYTES_MAX = 4095
 _SEPARATORS = re.compile(r"[/\\]")
 
 
+# What joins 👩 and 💻 to one picture, and what Persian and the scripts of India are spelled with.
+_JOINERS = "\u200c\u200d"
+
+
 def _is_readable(character: str) -> bool:
     # C is every control, format (bidirectional overrides, zero widths), surrogate and private
     # character: none belongs in a name that people compare by eye. Z but the space are separators.
+    if character in _JOINERS:
+        return True
     category = unicodedata.category(character)
     return character == " " or not category.startswith(("C", "Z"))
 
@@ -38,11 +44,11 @@ def safe_name(name: str, *, fallback: str = "file") -> str:
     Return `name` as one safe path component of at most 255 bytes; `fallback` if nothing is left.
 
     Folders before it are dropped, whichever slash they are written with; the extension survives
-    a cut.
+    a cut. All else stays as it is: an é may be one character or two, as its owner wrote it.
     """
     last = _SEPARATORS.split(name)[-1]
-    readable = "".join(c for c in unicodedata.normalize("NFC", last) if _is_readable(c)).strip()
-    if readable.strip(".") == "":
+    readable = "".join(c for c in last if _is_readable(c)).strip()
+    if readable.strip("." + _JOINERS) == "":
         readable = fallback
     suffix = _cut(PurePosixPath(readable).suffix, 32)
     stem = readable.removesuffix(suffix) if suffix else readable

@@ -131,7 +131,9 @@ class Containers:
         await self._store.containers.insert(container)
         logs.info("container.created", container_id=container.id, memory_limit=memory_limit)
         for file in stored:
-            await self._add(container.id, file.filename, file.blob_id, file.bytes, "user")
+            await self._add(
+                container.id, file.filename, file.blob_id, file.bytes, "user", origin_id=file.id
+            )
         return container
 
     def check_domains(
@@ -272,7 +274,12 @@ class Containers:
         await self.get(organization_id, container_id)
         file = await self._stored_file(organization_id, file_id, param="file_id")
         return await self._add(
-            container_id, filename or file.filename, file.blob_id, file.bytes, "user"
+            container_id,
+            filename or file.filename,
+            file.blob_id,
+            file.bytes,
+            "user",
+            origin_id=file.id,
         )
 
     async def files_page(
@@ -427,12 +434,18 @@ class Containers:
         blob_id: str,
         bytes: int,
         source: Literal["user", "assistant"],
+        origin_id: str | None = None,
     ) -> ContainerFile:
         async with self._boxes.live(container_id).lock:
             # Under the lock, as `delete` takes it too: what came after it would never be dropped.
             await self._boxes.check_running(container_id)
-            path = await self._files.free_path(container_id, filename)
+            path = await self._boxes.free_path(self._files, container_id, filename)
             await self._boxes.write(container_id, path, self._store.blobs.read(blob_id))
             return await self._files.put(
-                container_id, path, blob_id=blob_id, bytes=bytes, source=source
+                container_id,
+                path,
+                blob_id=blob_id,
+                bytes=bytes,
+                source=source,
+                origin_id=origin_id,
             )

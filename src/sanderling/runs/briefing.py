@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
+from sanderling.containers.names import MOUNT
 from sanderling.containers.registry import Containers
 from sanderling.errors import Expired, InvalidRequest, NotFound, RequestError
 from sanderling.records import (
@@ -20,6 +21,7 @@ from sanderling.records import (
     AutoContainer,
     CodeCallItem,
     CodeTool,
+    ContainerFile,
     ImagePart,
     Item,
     MessageItem,
@@ -50,6 +52,8 @@ IMAGES_BYTES_MAX = 40 << 20  # two of the largest, or a long conversation of ord
 # Containers looked for before a new one is made: a chain has one, or a few that expired. What a
 # client replays is its own doing and may name thousands.
 REPLAYED_CONTAINERS_MAX = 8
+
+FILES_TOLD_MAX = 50  # by name, of those that no message tells of
 
 _MAGIC = (
     (b"\x89PNG\r\n\x1a\n", "image/png"),
@@ -93,7 +97,8 @@ async def brief(
     _refuse_unpaired([*before, *request.input])
     stored = await _stored_files(store, request, chain)
     container_id, domains = await _container(containers, request, [*before, *request.input])
-    mounts = await _mounts(containers, request, chain, stored=stored, container_id=container_id)
+    existing = [] if container_id is None else await containers.all_files(container_id)
+    mounts = _mounts(request, chain, stored=stored, container_id=container_id, existing=existing)
     images = await _images(store, stored, [*before, *request.input]) if rules.shows_images else {}
     tool = code_tool(request)
     conversation = Conversation(
@@ -102,6 +107,7 @@ async def brief(
             offers_code=tool is not None,
             execution_timeout_s=rules.execution_timeout_s,
             allowed_domains=domains,
+            files=_untold(request, [*before, *request.input], mounts, existing),
         ),
         entries=(*before, *request.input),
         mounted={} if tool is None else {mount.file_id: mount.name for mount in mounts},
@@ -221,20 +227,40 @@ def _param(request: RunRequest) -> str:
     return f"tools[{index}].container"
 
 
-async def _mounts(
-    containers: Containers,
+def _mounts(
     request: RunRequest,
     chain: Chain,
     *,
     stored: dict[str, StoredFile],
     container_id: str | None,
+    existing: Sequence[ContainerFile],
 ) -> tuple[Mount, ...]:
     file_sets = [
         FileSet(file_ids_of(run.request, given), run.container_id) for run, given, _ in chain
     ]
     file_sets.append(FileSet(file_ids_of(request, request.input), None))
-    existing = [] if container_id is None else await containers.all_files(container_id)
     return plan(file_sets, stored=stored, container_id=container_id, existing=existing)
+
+
+def _untold(
+    request: RunRequest,
+    items: Sequence[Item],
+    mounts: Sequence[Mount],
+    existing: Sequence[ContainerFile],
+) -> tuple[str, ...]:
+    """
+    Return the names of files that the code will find and no message tells of: those listed with the
+    tool, and what a client's own container has in it.
+    """
+    tool = code_tool(request)
+    if tool is None:
+        return ()
+    told = set(input_file_ids(items))
+    names = [mount.name for mount in mounts if mount.file_id not in told]
+    if not isinstance(tool.container, AutoContainer):
+        mounted = {mount.name for mount in mounts}
+        names += [n for f in existing if (n := f.path.removeprefix(MOUNT + "/")) not in mounted]
+    return tuple(dict.fromkeys(names))[:FILES_TOLD_MAX]
 
 
 async def _images(

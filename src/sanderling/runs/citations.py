@@ -12,9 +12,11 @@ other files that nobody linked. Only files that exist are cited.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from urllib.parse import quote
 
+from sanderling.containers.aliases import by_id, extensions
 from sanderling.containers.names import MOUNT
 from sanderling.records import Artifact, Citation, CodeCallItem, ContainerFile, ImageOutput, Item
 
@@ -61,7 +63,9 @@ def uncited_artifacts(items: Iterable[Item]) -> tuple[tuple[Artifact, ...], set[
     for item in items:
         if isinstance(item, CodeCallItem):
             for artifact in item.artifacts:
-                artifacts[artifact.file_id] = artifact
+                artifacts.pop(artifact.file_id, None)
+                if artifact.change != "deleted":
+                    artifacts[artifact.file_id] = artifact
             shown |= {o.file_id for o in item.outputs if isinstance(o, ImageOutput)}
     return tuple(artifacts.values()), shown
 
@@ -80,13 +84,30 @@ def _links(text: str, files: Sequence[ContainerFile]) -> Iterator[Citation]:
 
 
 def _spellings(files: Sequence[ContainerFile]) -> list[tuple[str, ContainerFile]]:
-    """Return how each file may be written after `/mnt/data/`, longest first: plain, or escaped."""
-    found = {}
-    for file in files:
-        name = file.path.removeprefix(MOUNT + "/")
-        for spelling in (quote(name), quote(name, safe="/()!*',;:@&=+$"), name):
-            found[spelling] = file
+    """
+    Return how each file may be written after `/mnt/data/`, longest first: by its name or by an id,
+    plain or escaped, and with an é of one character for one of two, or the other way round.
+    """
+    found: dict[str, ContainerFile] = {}
+    # Names before ids and a name itself before what reads the same, wherever two files meet.
+    for form in (None, "NFC", "NFD"):
+        for file in files:
+            name = file.path.removeprefix(MOUNT + "/")
+            if form is not None:
+                if name.isascii():
+                    continue
+                name = unicodedata.normalize(form, name)
+            for spelling in _written(name):
+                found.setdefault(spelling, file)
+    for file_id, file in by_id(files).items():
+        for extension in ("", *extensions(file.path)):
+            found.setdefault(file_id + extension, file)
     return sorted(found.items(), key=lambda pair: len(pair[0]), reverse=True)
+
+
+def _written(name: str) -> tuple[str, ...]:
+    """Return how a name is written: as in a URL, less strictly, with %20 for spaces, plain."""
+    return quote(name), quote(name, safe="/()!*',;:@&=+$"), name.replace(" ", "%20"), name
 
 
 def _cite(file: ContainerFile, start: int, end: int) -> Citation:

@@ -38,20 +38,29 @@ def system_text(
     offers_code: bool,
     execution_timeout_s: float,
     allowed_domains: Sequence[str] = (),
+    files: Sequence[str] = (),
 ) -> str | None:
     """
     Return the system message of a run: our part if code is offered, then the client's.
 
     allowed_domains: what the code may reach; none: no network.
+    files: names below /mnt/data of files that no message tells of.
     """
     network = _NO_NETWORK
     if allowed_domains:
         network = _SOME_NETWORK.format(domains=", ".join(allowed_domains))
     code_tool = _CODE_TOOL.format(timeout_s=execution_timeout_s, network=network)
+    if files:
+        code_tool += f"\n{files_line(files)}"
     parts = [code_tool] if offers_code else []
     if instructions:
         parts.append(instructions)
     return "\n\n".join(parts) or None
+
+
+def files_line(names: Sequence[str]) -> str:
+    """Return the line that tells the names of files below /mnt/data."""
+    return f"[files in /mnt/data: {', '.join(names)}]"
 
 
 def unknown_tool(name: str, known: list[str]) -> str:

@@ -19,8 +19,10 @@ from typing import Any, assert_never
 
 from sanderling.models.base import CODE_TOOL_NAME
 from sanderling.records import (
+    Artifact,
     CodeCallItem,
     ErrorOutput,
+    FileChange,
     FilePart,
     FunctionCallItem,
     FunctionOutputItem,
@@ -34,9 +36,11 @@ from sanderling.records import (
     ResultOutput,
     TextPart,
 )
+from sanderling.runs.prompts import files_line
 
-# Names of new files told to the model per call; more would only crowd out the output.
+# Names of files told to the model per call and kind of change; more would crowd out the output.
 FILES_NAMED_MAX = 50
+_CHANGES: tuple[FileChange, ...] = ("created", "changed", "renamed", "deleted")
 
 Message = dict[str, Any]
 
@@ -117,13 +121,23 @@ def code_output(item: CodeCallItem, *, chars_max: int) -> str:
                 lines.append(f"[image shown to the user, saved as {path}]")
             case _:
                 assert_never(output)
-    made = [a.path for a in item.artifacts if a.path not in shown]
-    if made:
-        more = len(made) - FILES_NAMED_MAX
-        named = ", ".join(made[:FILES_NAMED_MAX]) + (f" and {more} more" if more > 0 else "")
-        lines.insert(0, f"[files created: {named}]")
-    text = _joined(middle_out(body.rstrip("\n"), chars_max), "\n".join(lines))
+    told = [*_file_lines([a for a in item.artifacts if a.path not in shown]), *lines]
+    text = _joined(middle_out(body.rstrip("\n"), chars_max), "\n".join(told))
     return text or _silence(item)
+
+
+def _file_lines(artifacts: Sequence[Artifact]) -> Iterator[str]:
+    """Yield a line for each kind of change that the call made to files."""
+    for change in _CHANGES:
+        paths = [
+            a.path if a.previous_path is None else f"{a.previous_path} -> {a.path}"
+            for a in artifacts
+            if a.change == change
+        ]
+        more = len(paths) - FILES_NAMED_MAX
+        if paths:
+            named = ", ".join(paths[:FILES_NAMED_MAX]) + (f" and {more} more" if more > 0 else "")
+            yield f"[files {change}: {named}]"
 
 
 def middle_out(text: str, chars_max: int) -> str:
@@ -255,7 +269,7 @@ class _Writer:
                 case _:
                     continue
         if readable:
-            yield f"[files in /mnt/data: {', '.join(readable)}]"
+            yield files_line(readable)
         if unreadable:
             yield f"[files attached but not readable here: {', '.join(unreadable)}]"
 

@@ -68,6 +68,9 @@ class Writer:
             artifacts, shown = uncited_artifacts([item])
             self._uncited |= {artifact.file_id: artifact for artifact in artifacts}
             self._shown |= shown
+            for artifact in item.artifacts:
+                if artifact.change == "deleted":
+                    self._uncited.pop(artifact.file_id, None)
         await self.tell(event)
 
     async def text(self, text: str) -> bool:

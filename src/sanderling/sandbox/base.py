@@ -57,10 +57,17 @@ class Error:
 
 @dataclass(frozen=True, slots=True)
 class ChangedFile:
-    """A regular file below /mnt/data that the execution created or changed, as the host saw it."""
+    """
+    A regular file below /mnt/data that the execution created or changed, as the host saw it.
+
+    moved_from: where a file of the same inode, size and time of writing was before: a path that is
+        gone now, if it was renamed; its own, if something else about it changed (its mode, a link).
+        Its bytes are most likely what they were, which nobody has looked at.
+    """
 
     path: str  # absolute, clean UTF-8, below /mnt/data
     bytes: int
+    moved_from: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +76,9 @@ class Ended:
     The last event of every execution.
 
     changed/removed compare /mnt/data before and after; what was written or deleted from outside
-    meanwhile is not counted. `notice` is one plain sentence for the
-    model and the user when a limit or a death ended the cell, else None. `is_fresh` says that the
-    kernel was replaced, so variables are gone.
+    meanwhile is not counted. A path from which a file was moved is not among `removed`. `notice`
+    is one plain sentence for the model and the user when a limit or a death ended the cell, else
+    None. `is_fresh` says that the kernel was replaced, so variables are gone.
     """
 
     status: ExecutionStatus
@@ -172,6 +179,15 @@ class Sandbox(Protocol):
 
     async def delete_file(self, container_id: str, path: str) -> bool:
         """Remove a file; False if it was not there."""
+        ...
+
+    async def link_file(self, container_id: str, path: str, target: str) -> bool:
+        """
+        Let `path` lead to the file at `target` for whoever is in the box, by a symbolic link; both
+        below /mnt/data. False where the box has something else there.
+
+        Raises: NotFound (no box), InvalidRequest (path), TooLarge (no space left in the box).
+        """
         ...
 
     async def containers(self) -> list[str]:

@@ -6,7 +6,7 @@ look. So nothing is ever opened by a path of the machine: every open is openat2(
 descriptor of /mnt/data that forbids leaving it, links of both kinds and other mounts, does not
 wait for anybody (O_NONBLOCK: a FIFO, a lease), and is kept only if what was opened is a regular
 file. What was opened stays what it is, whatever happens to its name. Sizes are those at the open,
-and no more than that is read. Walks are bounded in entries, depth and time.
+and no more than that is read. What stands there as a whole is looked at by `snapshots.py`.
 
 Files are made with the guest's own credentials (setfsuid), so that they belong to it and its quota
 and permissions hold; a filesystem of the guest's user namespace refuses any other owner anyway.
@@ -21,33 +21,27 @@ import os
 import secrets
 import stat
 import struct
-import time
 import unicodedata
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from sanderling.errors import InvalidRequest, NotFound, TooLarge
-from sanderling.sandbox.base import ChangedFile
 
 DATA = "/mnt/data"
 PATH_BYTES_MAX = 4096  # PATH_MAX
 NAME_BYTES_MAX = 255  # NAME_MAX
 DEPTH_MAX = 16  # folders below /mnt/data that are looked into
-ENTRIES_MAX = 20_000  # directory entries one walk looks at; takes about 0.1 s
-PATHS_BYTES_MAX = 2 << 20  # of all paths that the host remembers of one box
-WALK_S_MAX = 2.0
-FILES_MAX = 2_000  # changed files one execution reports
 
 # Bidirectional controls make a name read as another; line separators break logs and lists.
 _FORBIDDEN_CATEGORIES = frozenset({"Cc", "Cs", "Zl", "Zp"})
 _BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-# Files being written; a walk passes them over.
-_PART_PREFIX = ".sanderling-part-"
+# Files being written, with sixteen hexadecimal digits after it; a walk passes them over.
+PART_PREFIX = ".sanderling-part-"
 
 _NR_OPENAT2 = 437
 _RESOLVE = 0x01 | 0x02 | 0x04 | 0x08  # NO_XDEV, NO_MAGICLINKS, NO_SYMLINKS, BENEATH
 _OPEN_ALWAYS = os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NOCTTY
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY
+FOLDER = os.O_RDONLY | os.O_DIRECTORY
 _RETRIES = 8  # openat2 answers EAGAIN when a rename raced with it
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -119,57 +113,9 @@ def parts_below_data(path: str) -> list[str]:
 Identity = tuple[int, int, int, int]  # inode, bytes, mtime_ns, ctime_ns
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """The regular files with clean names below /mnt/data at one moment, by absolute path."""
-
-    files: dict[str, Identity] = field(default_factory=dict)
-    is_complete: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """What changed between two snapshots; `is_complete` is False when some could not be seen."""
-
-    changed: tuple[ChangedFile, ...]
-    removed: tuple[str, ...]
-    is_complete: bool
-
-
-def difference(before: Snapshot, after: Snapshot) -> Difference:
-    """Compare two snapshots; at most FILES_MAX changed and as many removed files."""
-    changed = [
-        ChangedFile(path, identity[1])
-        for path, identity in sorted(after.files.items())
-        if before.files.get(path) != identity
-    ]
-    # What an incomplete walk did not meet may still be there.
-    removed = sorted(before.files.keys() - after.files.keys()) if after.is_complete else []
-    fits = len(changed) <= FILES_MAX and len(removed) <= FILES_MAX
-    return Difference(
-        tuple(changed[:FILES_MAX]), tuple(removed[:FILES_MAX]), after.is_complete and fits
-    )
-
-
-def remembered(before: Snapshot, after: Snapshot, told: Difference) -> Snapshot:
-    """
-    Return what the next difference is to be taken from: `after`, and of `before` whatever was not
-    met by an incomplete walk, or is gone without that anybody was told. A box can make up paths as
-    fast as it likes, so this is only as much as one walk may find.
-    """
-    left = before.files.keys() - after.files.keys()
-    if after.is_complete:
-        left -= set(told.removed)
-    if not left:
-        return Snapshot(after.files)
-    files = dict(after.files)
-    bytes_left = PATHS_BYTES_MAX - sum(map(len, files))
-    for path in sorted(left):
-        bytes_left -= len(path)
-        if bytes_left < 0 or len(files) >= ENTRIES_MAX:
-            break
-        files[path] = before.files[path]
-    return Snapshot(files)
+def identity_of(status: os.stat_result) -> Identity:
+    """What changes when a file's content does. The guest cannot set a ctime."""
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,88 +135,6 @@ def room(data_fd: int) -> Room:
         files=status.f_files,
         is_full=status.f_bavail == 0 or (status.f_favail == 0 and status.f_files > 0),
     )
-
-
-def walk(
-    data_fd: int, *, entries_max: int = ENTRIES_MAX, seconds_max: float = WALK_S_MAX
-) -> Snapshot:
-    """Look at every regular file below `data_fd`, within the limits."""
-    seen = _Walk(entries_max, time.monotonic() + seconds_max)
-    try:
-        folder = openat2(data_fd, ".", _FOLDER)
-    except PermissionError:
-        return Snapshot(is_complete=False)  # closed by its owner, who may do that
-    try:
-        seen.enter(folder, DATA, 0)
-    finally:
-        os.close(folder)
-    return Snapshot(seen.files, seen.is_complete)
-
-
-class _Walk:
-    """One walk: what was found, and what is left of its limits."""
-
-    def __init__(self, entries_left: int, deadline: float) -> None:
-        self.files: dict[str, Identity] = {}
-        self.is_complete = True
-        self._entries_left = entries_left
-        self._bytes_left = PATHS_BYTES_MAX
-        self._deadline = deadline
-
-    def enter(self, folder_fd: int, prefix: str, depth: int) -> None:
-        """Look at one folder: its files first, then its folders, so that neither starves."""
-        folders: list[str] = []
-        with os.scandir(folder_fd) as entries:
-            for entry in entries:
-                self._entries_left -= 1
-                if self._entries_left < 0 or time.monotonic() > self._deadline:
-                    self.is_complete = False
-                    break
-                if not is_clean_name(entry.name) or entry.name.startswith(_PART_PREFIX):
-                    continue
-                if entry.is_dir(follow_symlinks=False):
-                    folders.append(entry.name)
-                elif entry.is_file(follow_symlinks=False):
-                    self._look_at(entry, f"{prefix}/{entry.name}")
-        for name in folders:
-            self._descend(folder_fd, name, f"{prefix}/{name}", depth + 1)
-
-    def _look_at(self, entry: os.DirEntry[str], path: str) -> None:
-        try:
-            status = entry.stat(follow_symlinks=False)
-        except FileNotFoundError:
-            return  # removed while we look
-        except PermissionError:
-            self.is_complete = False
-            return
-        size = len(path.encode())
-        if stat.S_ISREG(status.st_mode) and size <= PATH_BYTES_MAX:
-            self._bytes_left -= size
-            if self._bytes_left < 0:
-                self.is_complete = False
-            else:
-                self.files[path] = identity_of(status)
-
-    def _descend(self, parent_fd: int, name: str, path: str, depth: int) -> None:
-        if depth >= DEPTH_MAX:
-            self.is_complete = False
-            return
-        try:
-            fd = openat2(parent_fd, name, _FOLDER)
-        except PermissionError:
-            self.is_complete = False  # closed by its owner: not ours to force
-            return
-        except OSError:
-            return  # gone, or no longer a folder
-        try:
-            self.enter(fd, path, depth)
-        finally:
-            os.close(fd)
-
-
-def identity_of(status: os.stat_result) -> Identity:
-    """What changes when a file's content does. The guest cannot set a ctime."""
-    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 # ---- reading and writing -----------------------------------------------------------------------
@@ -324,7 +188,7 @@ class PartFile:
         *folders, self._name = parts_below_data(path)
         self._path = path
         self._owner = owner
-        self._part = _PART_PREFIX + secrets.token_hex(8)
+        self._part = PART_PREFIX + secrets.token_hex(8)
         with _refusals(path), _acting_as(owner):
             self._folder = _make_folders(data_fd, folders)
             try:
@@ -360,6 +224,42 @@ class PartFile:
         os.close(self._folder)
 
 
+def link(data_fd: int, path: str, target: str, owner: tuple[int, int] | None) -> bool:
+    """
+    Let `path` lead, within the box, to `target` (both absolute, below /mnt/data): by a symbolic
+    link, which nobody outside ever follows. True if it leads there now; False where the box has
+    something else at `path`, which is left alone.
+
+    Raises:
+        InvalidRequest: a path is not clean, or the box forbids it.
+        TooLarge: no room for another name in the box.
+    """
+    *folders, name = parts_below_data(path)
+    text = "/".join([".."] * len(folders) + parts_below_data(target))
+    with _refusals(path), _acting_as(owner):
+        folder = _make_folders(data_fd, folders)
+        try:
+            return _link_in(folder, name, text)
+        finally:
+            os.close(folder)
+
+
+def _link_in(folder: int, name: str, text: str) -> bool:
+    try:
+        os.symlink(text, name, dir_fd=folder)
+    except FileExistsError:
+        try:
+            if os.readlink(name, dir_fd=folder) == text:
+                return True
+        except OSError:
+            return False  # no link: the box's own
+        # An older link of ours, or one that the box made: either way it is just a name.
+        part = PART_PREFIX + secrets.token_hex(8)
+        os.symlink(text, part, dir_fd=folder)
+        os.rename(part, name, src_dir_fd=folder, dst_dir_fd=folder)
+    return True
+
+
 def remove(data_fd: int, path: str) -> bool:
     """
     Remove the file at `path`; False if none was there. A link is removed, not what it names.
@@ -369,7 +269,7 @@ def remove(data_fd: int, path: str) -> bool:
     """
     *folders, name = parts_below_data(path)
     try:
-        folder = openat2(data_fd, "/".join(folders) or ".", _FOLDER)
+        folder = openat2(data_fd, "/".join(folders) or ".", FOLDER)
     except OSError:
         return False
     try:
@@ -383,12 +283,12 @@ def remove(data_fd: int, path: str) -> bool:
 
 def _make_folders(data_fd: int, names: list[str]) -> int:
     """Return a descriptor of the innermost of `names` below `data_fd`, made where missing."""
-    folder = openat2(data_fd, ".", _FOLDER)
+    folder = openat2(data_fd, ".", FOLDER)
     for name in names:
         try:
             with contextlib.suppress(FileExistsError):
                 os.mkdir(name, 0o755, dir_fd=folder)
-            inner = openat2(folder, name, _FOLDER)
+            inner = openat2(folder, name, FOLDER)
         finally:
             os.close(folder)
         folder = inner

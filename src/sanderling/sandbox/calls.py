@@ -65,6 +65,7 @@ class CallServer:
             "write_file": self._write_file,
             "read_file": self._read_file,
             "delete_file": self._delete_file,
+            "link_file": self._link_file,
             "list_files": self._list_files,
             "containers": self._containers,
             "close": self._close,
@@ -221,6 +222,12 @@ class CallServer:
     async def _delete_file(self, call: Message, _: object, writer: asyncio.StreamWriter) -> None:
         was_there = await self._sandbox.delete_file(call.text("container_id"), call.text("path"))
         await _send(writer, {"was_there": was_there})
+
+    async def _link_file(self, call: Message, _: object, writer: asyncio.StreamWriter) -> None:
+        leads_there = await self._sandbox.link_file(
+            call.text("container_id"), call.text("path"), call.text("target")
+        )
+        await _send(writer, {"leads_there": leads_there})
 
     async def _list_files(self, call: Message, _: object, writer: asyncio.StreamWriter) -> None:
         files = await self._sandbox.list_files(call.text("container_id"))

@@ -127,6 +127,10 @@ class HostClient:
         call = {"op": "delete_file", "container_id": container_id, "path": path}
         return (await self._ask(call)).flag("was_there")
 
+    async def link_file(self, container_id: str, path: str, target: str) -> bool:
+        call = {"op": "link_file", "container_id": container_id, "path": path, "target": target}
+        return (await self._ask(call)).flag("leads_there")
+
     async def list_files(self, container_id: str) -> list[ChangedFile]:
         call = {"op": "list_files", "container_id": container_id}
         return wire.files_of(await self._ask(call, body_bytes_max=wire.HAPPENING_BYTES_MAX))

@@ -20,7 +20,15 @@ from typing import ParamSpec, TypeVar
 from sanderling.errors import NotFound
 from sanderling.sandbox import box_files
 from sanderling.sandbox.base import ChangedFile
-from sanderling.sandbox.box_files import Difference, PartFile, Room, Snapshot
+from sanderling.sandbox.box_files import PartFile, Room
+from sanderling.sandbox.snapshots import (
+    NO_DIFFERENCE,
+    Difference,
+    Snapshot,
+    difference,
+    remembered,
+    walk,
+)
 
 CHUNK_BYTES = 1 << 20
 # A walk this short takes about as long as handing it to a thread.
@@ -43,6 +51,7 @@ class DataFolder:
         self._users = 0
         self._is_closed = False
         self._seen = Snapshot()
+        self._bare_since = 0  # the folder's ctime if it had no entry then, else 0
         self._order = asyncio.Lock()  # a walk sees a write from outside wholly or not at all
 
     async def read(self, path: str) -> AsyncGenerator[bytes, None]:
@@ -85,23 +94,42 @@ class DataFolder:
                 self._seen.files.pop(path, None)
                 return was_there
 
+    async def link(self, path: str, target: str) -> bool:
+        """Let `path` lead to `target` in the box. Raises NotFound, InvalidRequest, TooLarge."""
+        with self._in_use():
+            async with self._order:
+                return box_files.link(self._fd, path, target, self._owner)
+
     async def changes(self) -> Difference:
         """Compare with the last time this was asked; what was done from outside not counted."""
         with self._in_use():
             async with self._order:
-                after = box_files.walk(self._fd, entries_max=_WALK_IN_PLACE_MAX)
+                if self._is_still_bare():
+                    return NO_DIFFERENCE
+                looked_ns, ctime_ns = _coarse_ns(), os.fstat(self._fd).st_ctime_ns
+                after = walk(self._fd, entries_max=_WALK_IN_PLACE_MAX)
                 if not after.is_complete:
-                    after = await _in_thread(box_files.walk, self._fd)
-                found = box_files.difference(self._seen, after)
-                self._seen = box_files.remembered(self._seen, after, found)
+                    after = await _in_thread(walk, self._fd)
+                found = difference(self._seen, after)
+                self._seen = remembered(self._seen, after, found)
+                # An entry made in the same tick would leave the folder's time as it is.
+                is_sure = after.is_bare and looked_ns > ctime_ns and not self._seen.files
+                self._bare_since = ctime_ns if is_sure else 0
                 return found
+
+    def _is_still_bare(self) -> bool:
+        """
+        Whether the folder had no entry when last looked at, and got none: making one changes its
+        ctime, which nobody in the box can set back. Nearly every cell; a walk takes far longer.
+        """
+        return self._bare_since != 0 and os.fstat(self._fd).st_ctime_ns == self._bare_since
 
     async def present(self) -> list[ChangedFile]:
         """Return the regular files as they are now; as many as an execution names at most."""
         with self._in_use():
             async with self._order:
-                found = await _in_thread(box_files.walk, self._fd)
-        return list(box_files.difference(Snapshot(), found).changed)
+                found = await _in_thread(walk, self._fd)
+        return list(difference(Snapshot(), found).changed)
 
     def room(self) -> Room:
         """Return how much room the box has for files. Raises NotFound."""
@@ -118,7 +146,7 @@ class DataFolder:
         """
         newest = max((identity[3] for identity in self._seen.files.values()), default=0)
 
-        while 0 <= newest - time.clock_gettime_ns(_CLOCK_REALTIME_COARSE) <= _TICK_NS_MAX:  # noqa: ASYNC110
+        while 0 <= newest - _coarse_ns() <= _TICK_NS_MAX:  # noqa: ASYNC110
             await asyncio.sleep(0.001)
 
     def close(self) -> None:
@@ -141,6 +169,11 @@ class DataFolder:
     def _close_if_unused(self) -> None:
         if self._is_closed and self._users == 0:
             os.close(self._fd)
+
+
+def _coarse_ns() -> int:
+    """The time by the clock that stamps files."""
+    return time.clock_gettime_ns(_CLOCK_REALTIME_COARSE)
 
 
 async def _in_thread(function: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> _T:

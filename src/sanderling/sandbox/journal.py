@@ -224,6 +224,9 @@ def size_of(happening: Happening) -> int:
         case Error(name, message, traceback):
             return _OVERHEAD_BYTES + len(name) + len(message) + len(traceback)
         case Ended():
-            changed = sum(len(file.path) + _OVERHEAD_BYTES for file in happening.changed)
+            changed = sum(
+                len(file.path) + len(file.moved_from or "") + _OVERHEAD_BYTES
+                for file in happening.changed
+            )
             return _OVERHEAD_BYTES + changed + sum(len(path) for path in happening.removed)
     assert_never(happening)

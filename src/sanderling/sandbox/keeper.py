@@ -24,13 +24,20 @@ from sanderling.observe import logs
 from sanderling.records import ExecutionStatus
 from sanderling.sandbox.base import BoxLimits, Ended, Error, Happening, Image
 from sanderling.sandbox.box import Box
-from sanderling.sandbox.box_files import DATA, PATH_BYTES_MAX, Difference
+from sanderling.sandbox.box_files import DATA, PATH_BYTES_MAX
 from sanderling.sandbox.data_folder import DataFolder
 from sanderling.sandbox.journal import Journal, Journals, Shelf
 from sanderling.sandbox.shown import CellEnded
+from sanderling.sandbox.snapshots import NO_DIFFERENCE, Difference
 from sanderling.sandbox.stopper import GRACE_S, Reason, Stopper
 from sanderling.sandbox.turns import Turns
-from sanderling.sandbox.verdict import LOST, RESTARTED, what_ended_it, what_was_full
+from sanderling.sandbox.verdict import (
+    LOST,
+    RESTARTED,
+    what_ended_it,
+    what_was_full,
+    what_was_passed_over,
+)
 from sanderling.sandbox.watchdog import Watchdog
 
 # A cell that follows another at once meets a box that was not frozen in between.
@@ -45,8 +52,6 @@ DESERTED_S = 10.0
 QUEUE_MAX = 256
 QUEUE_BYTES_MAX = 16 << 20  # of code
 _RETRY_QUEUE_FULL_S = 2.0
-
-_NO_CHANGES = Difference((), (), is_complete=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,11 +297,7 @@ class Keeper:
             await self._still_box()
         found = await self.files.changes()
         notices += what_was_full(ended, self.files.room(), told)
-        if not found.is_complete:
-            notices.append(
-                "Some files in /mnt/data were not looked at: there are too many, or their folder "
-                "may not be read."
-            )
+        notices += what_was_passed_over(found)
         self._end(
             execution,
             status,
@@ -426,7 +427,7 @@ class Keeper:
         status: ExecutionStatus,
         *,
         duration_ms: float = 0.0,
-        found: Difference = _NO_CHANGES,
+        found: Difference = NO_DIFFERENCE,
         notice: str | None = None,
         is_fresh: bool = False,
     ) -> None:

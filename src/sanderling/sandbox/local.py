@@ -236,6 +236,9 @@ class LocalSandbox:
     async def delete_file(self, container_id: str, path: str) -> bool:
         return await self._keeper(container_id).files.delete(path)
 
+    async def link_file(self, container_id: str, path: str, target: str) -> bool:
+        return await self._keeper(container_id).files.link(path, target)
+
     async def containers(self) -> list[str]:
         return [*self._keepers, *self._births]
 

@@ -12,6 +12,7 @@ from sanderling.records import ExecutionStatus
 from sanderling.sandbox.base import BoxLimits
 from sanderling.sandbox.box_files import Room
 from sanderling.sandbox.shown import CellEnded
+from sanderling.sandbox.snapshots import Difference
 
 RESTARTED = (
     "The Python process had to be restarted: variables are gone, files in /mnt/data are kept."
@@ -59,4 +60,20 @@ def what_was_full(ended: CellEnded, room: Room, told: str) -> list[str]:
     disk = sentences.disk(room.disk_bytes, room.files)
     if room.is_full and disk not in told:
         notices.append(f"There is no space left for files. {disk}")
+    return notices
+
+
+def what_was_passed_over(found: Difference) -> list[str]:
+    """Return the sentences on files that cannot be told of, or not by their names."""
+    notices: list[str] = []
+    if not found.is_complete:
+        notices.append(
+            "Some files in /mnt/data were not looked at: there are too many, or their folder "
+            "may not be read."
+        )
+    if found.unclean:
+        notices.append(
+            f"Cannot be downloaded because of their names: {', '.join(found.unclean)}. Names must "
+            "be UTF-8 without control characters; rename them."
+        )
     return notices

@@ -14,7 +14,7 @@ import json
 import math
 import struct
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from typing import Any, Protocol, assert_never, cast, get_args
 
 from sanderling.errors import (
@@ -29,7 +29,7 @@ from sanderling.kernel.protocol import IMAGE_TYPES
 from sanderling.records import ExecutionStatus
 from sanderling.sandbox.base import ChangedFile, Ended, Error, Happening, Image, Logs, Result
 
-VERSION = 1
+VERSION = 2
 
 # Room for every field of every message, escapes included; user bytes go in bodies.
 HEADER_BYTES_MAX = 64 << 10
@@ -191,7 +191,7 @@ def happening_parts(sequence: int, happening: Happening) -> tuple[dict[str, Any]
         case Ended(status, duration_ms, changed, removed, notice, is_fresh):
             header |= {"op": "ended", "status": status, "duration_ms": duration_ms}
             header |= {"notice": notice, "is_fresh": is_fresh}
-            files = {"changed": [(c.path, c.bytes) for c in changed], "removed": removed}
+            files = {"changed": [astuple(c) for c in changed], "removed": removed}
             return header, _json(files)
     assert_never(happening)
 
@@ -245,9 +245,12 @@ def _ended(message: Message) -> Ended:
     )
 
 
-def _files(pairs: Iterable[tuple[object, Any]]) -> tuple[ChangedFile, ...]:
+def _files(rows: Iterable[tuple[object, Any, object]]) -> tuple[ChangedFile, ...]:
     """Raises TypeError, ValueError."""
-    return tuple(ChangedFile(str(path), int(size)) for path, size in pairs)
+    return tuple(
+        ChangedFile(str(path), int(size), None if moved_from is None else str(moved_from))
+        for path, size, moved_from in rows
+    )
 
 
 # ---- lists -------------------------------------------------------------------------------------
@@ -255,7 +258,7 @@ def _files(pairs: Iterable[tuple[object, Any]]) -> tuple[ChangedFile, ...]:
 
 def files_body(files: Iterable[ChangedFile]) -> bytes:
     """Return the body of an answer that lists files."""
-    return _json({"files": [(file.path, file.bytes) for file in files]})
+    return _json({"files": [astuple(file) for file in files]})
 
 
 def files_of(message: Message) -> list[ChangedFile]:

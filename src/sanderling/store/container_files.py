@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, delete, insert, select, update
@@ -64,6 +65,37 @@ class ContainerFileTable:
                 return _ROWS.decode(known)
             connection.execute(insert(container_files).values(values))
             return file
+
+        return await self._database.write(work)
+
+    async def move(
+        self, file: ContainerFile, path: str, *, mime_type: str
+    ) -> tuple[ContainerFile | None, ContainerFile | None]:
+        """
+        Give the file another path, at which it keeps its id, and return it as it now stands; and
+        what had that path before, whose blob the caller then releases. None: there is none.
+        """
+        moved = _ROWS.encode(replace(file, path=path, mime_type=mime_type))
+
+        def work(connection: Connection) -> tuple[ContainerFile | None, ContainerFile | None]:
+            is_there = container_files.c.blob_id == file.blob_id  # not changed meanwhile
+            found = select(container_files).where(_named(file.container_id, file.id) & is_there)
+            if connection.execute(found).first() is None:
+                return None, None
+            row = connection.execute(
+                delete(container_files)
+                .where(_at(file.container_id, path) & (container_files.c.id != file.id))
+                .returning(container_files)
+            )
+            replaced = row.mappings().first()
+            row = connection.execute(
+                update(container_files)
+                .where(_named(file.container_id, file.id))
+                .values({"path": moved["path"], "record": moved["record"]})
+                .returning(container_files)
+            )
+            before = None if replaced is None else _ROWS.decode(replaced)
+            return _ROWS.decode(row.mappings().one()), before
 
         return await self._database.write(work)
 

@@ -18,7 +18,8 @@ _FACT = re.compile(r"^(?P<indent>\s*)(?P<name>[^\[\]:=][^:=\n]*?)(?:: | = )(?P<v
 _HEADING = re.compile(r"^(?P<name>\S[^:]*):$")
 _SAVED = re.compile(r"^saved: (/mnt/data/.+)$", re.MULTILINE)
 _NAMED_FILES = re.compile(
-    r"^\[(?:files created:|image shown to the user, saved as) (.+?)(?: and \d+ more)?\]$",
+    r"^\[(?:files (?:created|changed):|image shown to the user, saved as) (.+?)"
+    r"(?: and \d+ more)?\]$",
     re.MULTILINE,
 )
 _ERROR = re.compile(r"^(?:\w+\.)*[A-Z]\w*(?:Error|Exception|Interrupt|Exit)\b.*", re.MULTILINE)
@@ -26,7 +27,7 @@ _NOT_RUN = re.compile(r"was not run|was stopped|killed|ran longer than|out of me
 
 
 # What stands beside the code's own output: the transcript's lines, and our code's word on files.
-_ADDED = ("saved: ", "[files created: ", "[image shown to the user", "[no output]")
+_ADDED = ("saved: ", "[files ", "[image shown to the user", "[no output]")
 
 
 @dataclass(frozen=True, slots=True)
