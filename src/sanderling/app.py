@@ -23,6 +23,7 @@ from sanderling.clock import Clock, SystemClock
 from sanderling.containers.expiry import expire_forever
 from sanderling.containers.registry import Containers
 from sanderling.environments import locate
+from sanderling.environments.catalog import DEFAULT, Catalog
 from sanderling.errors import SandboxError, SanderlingError, SetupError
 from sanderling.models.base import Model
 from sanderling.models.chat import ChatModel
@@ -78,6 +79,8 @@ async def open_services(
             files_kept_s=settings.files_kept_s,
             egress_domains=egress_domains,
             box_cpus=settings.box_cpus,
+            environments=Catalog(settings.environments_folder),
+            environment=settings.environment,
         )
         stack.push_async_callback(containers.close)
         runner = await _open_runner(settings, store, model, containers, clock)
@@ -118,6 +121,8 @@ def _is_loopback(host: str) -> bool:
 @asynccontextmanager
 async def _open_host(settings: Settings) -> AsyncIterator[HostClient]:
     environment = locate.find(settings.env)
+    if settings.environment not in (None, DEFAULT):
+        Catalog(settings.environments_folder).get(settings.environment)
     launching = functools.partial(
         launch,
         env=environment.path,
@@ -131,6 +136,11 @@ async def _open_host(settings: Settings) -> AsyncIterator[HostClient]:
         isolation=settings.isolation,
         min_isolation=settings.min_isolation,
         egress_domains=settings.egress_domains,
+        preload=settings.preload,
+        environments=settings.environments_folder,
+        environment=settings.environment,
+        environments_max=settings.environments_max,
+        environment_idle_s=settings.environment_idle_s,
     )
     _, process = await launching()
     host = KeptHost(process, launching)

@@ -156,6 +156,7 @@ class Container:
     last_active_at: float
     expires_after_minutes: int = 20
     allowed_domains: tuple[str, ...] = ()  # what its code may reach; none: no network
+    environment: str = "default"  # the guest environment that its code runs in
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,6 +294,7 @@ class AutoContainer:
     file_ids: tuple[str, ...] = ()
     memory_limit: MemoryTier = "1g"
     allowed_domains: tuple[str, ...] = ()  # as the client wrote them
+    environment: str | None = None  # None: the server's usual one
     type: Literal["auto"] = "auto"
 
 

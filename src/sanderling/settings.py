@@ -94,6 +94,37 @@ class Settings:
         "Its own environment, so that the server's packages never meet the model's.",
         kind="path",
     )
+    environments: Path | None = _setting(
+        None,
+        "Folder of the named environments; default: environments below the data folder.",
+        "Several servers of a machine may share one.",
+        kind="path",
+    )
+    environment: str | None = _setting(
+        None,
+        "Named environment of containers that name none; default: the one of --env.",
+        "Clients of a server for one purpose need not know its name.",
+    )
+    environments_max: int = _setting(
+        4,
+        "Most environments in use at once, beside that of containers that name none.",
+        "Each has its libraries loaded: 100 to 300 MiB.",
+        kind="int",
+        least=0,
+    )
+    environment_idle_s: float = _setting(
+        600.0,
+        "How long a named environment that no box uses stays loaded.",
+        "Loading takes seconds, and conversations pause; memory is not for ever.",
+        kind="time",
+        least=0.0,
+    )
+    preload: str = _setting(
+        "default",
+        "Modules loaded once and shared by all boxes: names with commas between; `default` is the "
+        "usual list, `none` nothing.",
+        "What every second cell imports takes seconds in each box and one copy here.",
+    )
     model_url: str | None = _setting(
         None,
         "Base URL of an OpenAI-compatible model server; default: the built-in offline model.",
@@ -231,6 +262,11 @@ class Settings:
         "One line on start is promised; the rest is for those who ask.",
         kind="choice:debug|info|warning|error",
     )
+
+    @property
+    def environments_folder(self) -> Path:
+        """Where the named environments are."""
+        return self.data / "environments" if self.environments is None else self.environments
 
 
 def environment_name(name: str) -> str:

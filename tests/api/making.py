@@ -16,6 +16,7 @@ from sanderling.api.server import create_app
 from sanderling.api.services import Services
 from sanderling.clock import Clock, SystemClock
 from sanderling.containers.registry import Containers
+from sanderling.environments.catalog import Catalog
 from sanderling.models.base import Model
 from sanderling.models.scripted import ScriptedModel
 from sanderling.runs.feed import Feed
@@ -40,6 +41,8 @@ async def memory_services(
         clock,
         file_bytes_max=settings.file_bytes_max,
         egress_domains=operators_list(settings.egress_domains),
+        environments=Catalog(settings.environments),
+        environment=settings.environment,
     )
     feed = Feed(store)
     runner = Runner(store=store, model=model, containers=containers, feed=feed, clock=clock)

@@ -50,6 +50,7 @@ async def test_container_is_created_retrieved_listed_and_deleted(api: Api):
         "name": "box",
         "network_policy": {"type": "disabled", "allowed_domains": None},
         "isolation": "zygote",
+        "environment": "default",
     }
     again = await api.json("GET", f"/v1/containers/{container['id']}")
     assert again["id"] == container["id"]

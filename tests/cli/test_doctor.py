@@ -15,6 +15,8 @@ def test_a_fit_machine_is_told_so_and_0() -> None:
     assert result.returncode == 0, result.stdout
     assert result.stdout.endswith("This machine can run code in sealed boxes.\n")
     assert "\nok      a box: " in result.stdout
+    assert "\nok      preload: " in result.stdout
+    assert "ms, once; slowest: " in result.stdout
     assert "\x1b" not in result.stdout
 
 

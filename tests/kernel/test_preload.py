@@ -82,6 +82,45 @@ def test_what_is_not_installed_is_reported(python: str) -> None:
     assert run(python, code) == [["json.decoder"], ["no_such_library", "no_such.module"]]
 
 
+def test_what_is_required_and_not_installed_is_an_error_that_names_it(python: str) -> None:
+    code = (
+        "try: preload.preload(('json', 'gone', 'far.gone'), required=('json', 'far.gone'))\n"
+        "except preload.PreloadFailed as error: print(json.dumps(str(error)))"
+    )
+
+    assert run(python, code) == "Not installed in this environment: far.gone."
+
+
+def test_what_each_module_took_is_reported(python: str, tmp_path: Path) -> None:
+    (tmp_path / "large.py").write_text(
+        "import time; kept = b'x' * (32 << 20); time.sleep(0.05)  # what is measured is time\n"
+    )
+    code = (
+        f"sys.path.append({str(tmp_path)!r})\n"
+        "costs = preload.preload(('large', 'gone', 'small_enough', 'json')).costs\n"
+        "print(json.dumps([[cost.name, cost.ms, cost.bytes] for cost in costs]))"
+    )
+    costs = {name: (ms, bytes) for name, ms, bytes in run(python, code)}
+
+    assert list(costs) == [preload.STANDARD, "large", "json"]
+    assert costs["large"][0] >= 50
+    assert costs["large"][1] >= 32 << 20
+    assert costs["json"][1] < 1 << 20
+
+
+def test_whatever_a_library_raises_can_be_told_from_a_fault_of_the_wall(
+    python: str, tmp_path: Path
+) -> None:
+    (tmp_path / "angry.py").write_text("raise OSError('no')")
+    code = (
+        f"sys.path.append({str(tmp_path)!r})\n"
+        "try: preload.preload_or_fail(('angry',), ())\n"
+        "except preload.PreloadFailed as error: print(json.dumps(str(error)))"
+    )
+
+    assert run(python, code) == "OSError: no"
+
+
 def test_a_library_that_lacks_what_it_needs_is_an_error(python: str, tmp_path: Path) -> None:
     (tmp_path / "broken.py").write_text("import not_there")
     code = (
@@ -118,7 +157,7 @@ def test_a_library_that_starts_threads_is_an_error(python: str, tmp_path: Path) 
         "except preload.PreloadFailed as error: print(json.dumps(str(error)))"
     )
 
-    assert "started 1 threads" in run(python, code)
+    assert "started 1 threads (threads)" in run(python, code)
 
 
 def test_the_standard_modules_exist_in_every_supported_python() -> None:

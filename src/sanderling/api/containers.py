@@ -28,6 +28,10 @@ FILE_IDS_MAX = 50
 IDLE_MINUTES_MAX = 7 * 24 * 60
 
 
+# An extension: OpenAI's containers have one set of packages. What there is decides the operator.
+EnvironmentName = Annotated[str, Field(min_length=1, max_length=64)]
+
+
 class ExpiresAfter(RequestModel):
     anchor: Literal["last_active_at"]
     minutes: int = Field(ge=0, le=IDLE_MINUTES_MAX)
@@ -40,6 +44,7 @@ class CreateContainer(RequestModel):
     file_ids: Annotated[list[str], Field(max_length=FILE_IDS_MAX)] | None = None
     network_policy: NetworkPolicy | None = None
     skills: list[Any] | None = None
+    environment: EnvironmentName | None = None
 
 
 def container_object(container: Container, isolation: str) -> dict[str, Any]:
@@ -58,6 +63,7 @@ def container_object(container: Container, isolation: str) -> dict[str, Any]:
         "name": container.name,
         "network_policy": policy_object(container.allowed_domains),
         "isolation": isolation,
+        "environment": container.environment,
     }
 
 
@@ -82,6 +88,7 @@ async def create_container(
         expires_after_minutes=body.expires_after.minutes if body.expires_after else None,
         file_ids=body.file_ids or (),
         allowed_domains=asked_domains(body.network_policy, "network_policy"),
+        environment=body.environment,
     )
     return json_reply(container_object(container, services.settings.isolation))
 

@@ -41,6 +41,7 @@ class Question:
     model: str | None
     instructions: str | None
     memory_limit: str
+    environment: str | None = None  # of the server's; None: its usual one
 
 
 class Answer(Protocol):
@@ -124,6 +125,8 @@ async def _stream(client: AsyncOpenAI, question: Question, answer: Answer) -> An
         content.append({"type": "input_file", "file_id": uploaded.id})
     model = question.model or await _first_model(client)
     container: Any = {"type": "auto", "memory_limit": question.memory_limit}
+    if question.environment is not None:
+        container["environment"] = question.environment
     stream: Any = await client.responses.create(
         model=model,
         instructions=question.instructions,

@@ -24,6 +24,7 @@ Examples:
   sanderling ask "Plot revenue by region" --file sales.csv
   sanderling ask "Describe this table" --file sales.csv --json
   sanderling ask "Rotate it by 90 degrees" --file photo.jpg --out results
+  sanderling ask "Where is the centre of these points?" --file towns.csv --environment geo
   sanderling ask - < question.txt
   sanderling ask "What is 17!?" --model-url http://127.0.0.1:8080/v1 --model qwen3
 
@@ -73,7 +74,7 @@ than --timeout; 130 interrupted.
 @click.option(
     "--api-key", envvar="SANDERLING_API_KEY", show_envvar=True, help="Key for --base-url."
 )
-@takes_settings("model_url", "env")
+@takes_settings("model_url", "env", "environment", "environments")
 def ask(
     settings: Settings,
     prompt: str,
@@ -102,6 +103,7 @@ def ask(
         model=model,
         instructions=instructions,
         memory_limit=memory_limit,
+        environment=settings.environment,
     )
     shown = answering.JsonAnswer() if as_json else answering.LiveAnswer()
     with ExitStack() as stack:
@@ -124,4 +126,4 @@ def _serve_arguments(settings: Settings) -> list[str]:
         arguments += ["--model-url", settings.model_url]
     if settings.env is not None:
         arguments += ["--env", os.fspath(settings.env)]
-    return arguments
+    return [*arguments, "--environments", os.fspath(settings.environments_folder)]

@@ -29,7 +29,7 @@ Examples:
 """,
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-@takes_settings("env", "egress_domains")
+@takes_settings("env", "egress_domains", "preload")
 def doctor(settings: Settings, as_json: bool) -> int:
     """
     Say what this machine can do for the sandbox, and how to fix what it cannot.
@@ -39,7 +39,9 @@ def doctor(settings: Settings, as_json: bool) -> int:
     # Imported here: only this command needs the sandbox's parts.
     from sanderling.sandbox.doctor import examine
 
-    findings = asyncio.run(examine(settings.env, egress_domains=settings.egress_domains))
+    findings = asyncio.run(
+        examine(settings.env, egress_domains=settings.egress_domains, preload=settings.preload)
+    )
     is_fit = all(finding.ok is not False for finding in findings)
     if as_json:
         listed = [

@@ -42,6 +42,7 @@ Examples:
   sanderling exec -c 'import numpy; numpy.arange(6).reshape(2, 3)'
   echo 'print(6 * 7)' | sanderling exec -
   sanderling exec plot.py --file sales.csv --out charts
+  sanderling exec map.py --environment geo
   sanderling exec -c 'while True: pass' --timeout 2s; echo $?
 
 \b
@@ -85,7 +86,9 @@ Exit codes: 0 the code ended; 1 it raised an exception or its process died; 124 
 @click.option(
     "--api-key", envvar="SANDERLING_API_KEY", show_envvar=True, help="Key for --base-url."
 )
-@takes_settings("env", "box_disk_bytes", "logs_bytes_max", "isolation")
+@takes_settings(
+    "env", "environment", "environments", "preload", "box_disk_bytes", "logs_bytes_max", "isolation"
+)
 def exec_command(
     settings: Settings,
     script: str | None,
@@ -122,7 +125,7 @@ def exec_command(
         if base_url is not None:
             from sanderling.cli.remote_container import on_server
 
-            place = on_server(base_url, api_key, memory_limit)
+            place = on_server(base_url, api_key, memory_limit, settings.environment)
         else:
             from sanderling.cli.local_box import on_this_machine
 

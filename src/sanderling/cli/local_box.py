@@ -10,6 +10,7 @@ from sanderling.cli.execution import Job, Place, read_in_chunks
 from sanderling.containers.names import mounted, safe_name
 from sanderling.containers.streams import closing
 from sanderling.environments import locate
+from sanderling.environments.catalog import DEFAULT, Catalog
 from sanderling.errors import InvalidRequest, NotFound
 from sanderling.ids import new_id
 from sanderling.records import MEMORY_TIER_BYTES
@@ -63,11 +64,18 @@ async def on_this_machine(settings: Settings) -> AsyncIterator[Place]:
     Open a sandbox in this process; close it and its box on leaving.
 
     Raises:
-        SetupError: there is no guest environment.
+        SetupError: there is no guest environment, or none of that name.
         MachineUnfit: this machine cannot host boxes.
     """
+    environment = settings.environment or DEFAULT
+    is_default = environment == DEFAULT
+    if not is_default:
+        Catalog(settings.environments_folder).get(environment)
     options = HostOptions(
-        env=str(locate.find(settings.env).path),
+        env=str(locate.find(settings.env).path) if is_default else "",
+        preload=settings.preload,
+        environments=str(settings.environments_folder),
+        environment=environment,
         disk_bytes=settings.box_disk_bytes,
         logs_bytes_max=settings.logs_bytes_max,
         pool_size=1,

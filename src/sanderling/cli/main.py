@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 import click
 
-from sanderling.cli import ask, demo, doctor, exec, keys, serve, setup
+from sanderling.cli import ask, demo, doctor, env, exec, keys, serve, setup
 from sanderling.errors import SanderlingError
 
 EXIT_FAILED = 1
@@ -49,6 +49,7 @@ for command in (
     demo.demo,
     doctor.doctor,
     setup.setup,
+    env.env,
     keys.keys,
     serve.settings_command,
 ):

@@ -115,9 +115,13 @@ def _parts(output: dict[str, Any]) -> tuple[tuple[str, str], ...]:
 
 
 @asynccontextmanager
-async def on_server(base_url: str, api_key: str | None, memory_limit: str) -> AsyncIterator[Place]:
+async def on_server(
+    base_url: str, api_key: str | None, memory_limit: str, environment: str | None = None
+) -> AsyncIterator[Place]:
     """
     Make a container on a server; delete it on leaving.
+
+    environment: of the server's; None: its usual one.
 
     Raises:
         SanderlingError: the server cannot be reached, or refuses.
@@ -128,6 +132,7 @@ async def on_server(base_url: str, api_key: str | None, memory_limit: str) -> As
             container = await client.containers.create(
                 name="sanderling exec",
                 memory_limit=memory_limit,  # type: ignore[arg-type]
+                extra_body={} if environment is None else {"environment": environment},
             )
             try:
                 yield RemoteContainer(client, container.id)

@@ -14,12 +14,14 @@ from typing import Literal
 
 from sanderling.clock import Clock
 from sanderling.containers.boxes import Boxes
+from sanderling.containers.environments import check_environment
 from sanderling.containers.files import Files
 from sanderling.containers.happenings import ContainerHappening
 from sanderling.containers.lifecycle import is_overdue, refuse_unless_running
 from sanderling.containers.network import check_domains
 from sanderling.containers.retention import Retention
 from sanderling.containers.running import Running
+from sanderling.environments.catalog import DEFAULT, Catalog
 from sanderling.errors import (
     InvalidRequest,
     NotFound,
@@ -59,18 +61,24 @@ class Containers:
         files_kept_s: float = 7 * 86400.0,
         egress_domains: Sequence[str] = (),
         box_cpus: float | None = None,
+        environments: Catalog | None = None,
+        environment: str | None = None,
     ) -> None:
         """
         container_bytes_max: what code may leave in one container, all its files together.
         files_kept_s: how long it can be had when the container has expired.
         egress_domains: the most that a container may be let reach; none: no network.
         box_cpus: processors that one container may use; None: all.
+        environments: those that a container can have; None: the default one only.
+        environment: of containers that ask for none; None: the default one.
         """
         self._store = store
         self._sandbox = sandbox
         self._clock = clock
         self._idle_minutes = idle_minutes
         self._egress_domains = tuple(egress_domains)
+        self._environments = environments or Catalog(None)
+        self._environment = environment or DEFAULT
         self._boxes = Boxes(store, sandbox, started_at=clock.now(), cpu_count=box_cpus)
         self._files = Files(
             store, clock, file_bytes_max=file_bytes_max, container_bytes_max=container_bytes_max
@@ -91,15 +99,18 @@ class Containers:
         expires_after_minutes: int | None = None,
         file_ids: Sequence[str] = (),
         allowed_domains: Sequence[str] = (),
+        environment: str | None = None,
     ) -> Container:
         """
         Record a new container with the given stored files in it; its box comes with its first code.
 
         Raises:
-            InvalidRequest: the machine cannot give that memory, or the operator not that network.
+            InvalidRequest: the machine cannot give that memory, or the operator not that network or
+                environment.
             NotFound: one of the files is not there; nothing was made.
         """
         reachable = self.check_domains(allowed_domains)
+        chosen = self.check_environment(environment)
         await self.check_memory_limit(memory_limit)
         stored = [await self._stored_file(organization_id, f, param="file_ids") for f in file_ids]
         now = self._clock.now()
@@ -115,6 +126,7 @@ class Containers:
                 self._idle_minutes if expires_after_minutes is None else expires_after_minutes
             ),
             allowed_domains=reachable,
+            environment=chosen,
         )
         await self._store.containers.insert(container)
         logs.info("container.created", container_id=container.id, memory_limit=memory_limit)
@@ -129,6 +141,10 @@ class Containers:
     ) -> tuple[str, ...]:
         """Return what a container that asks for these domains gets. Raises InvalidRequest."""
         return check_domains(asked, self._egress_domains, param=param)
+
+    def check_environment(self, asked: str | None, *, param: str = "environment") -> str:
+        """Return the environment of a container that asks for this one. Raises InvalidRequest."""
+        return check_environment(asked, self._environments, self._environment, param=param)
 
     async def check_memory_limit(self, tier: MemoryTier, *, param: str = "memory_limit") -> None:
         """

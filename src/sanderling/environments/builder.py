@@ -13,24 +13,18 @@ font cache.
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import os
-import shutil
-import stat
 import sys
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
-from sanderling.environments import environment, lock
+from sanderling.environments import environment, lock, staging
 from sanderling.environments.commands import run_python, run_uv
 from sanderling.environments.environment import Environment, Facts
 from sanderling.environments.lock import Lock
 from sanderling.errors import SetupError
 
-# Not compiled: the packages' own tests and benchmarks, 40 % of the source, which nobody imports.
-_NOT_COMPILED = r"/(tests?|benchmarks)/"
+_ADVICE = "Name a folder that you may write with --env."
 
 
 def build(
@@ -59,25 +53,25 @@ def build(
             cannot be written or holds something else. Says what to do.
     """
     target = Path(os.path.abspath(target.expanduser()))
-    base, version = _base_interpreter(python)
+    base, version = base_interpreter(python)
     profile = profile or _profile_in(target)
     wanted = lock.for_python(version, locks or lock.folder_of(profile))
     if found := _existing(target, wanted, base):
         return found
-    with _alone(target, progress):
+    with staging.alone(target, progress, advice=_ADVICE):
         if found := _existing(target, wanted, base):
             return found
         _refuse_foreign(target)
-        with _staging(target) as stage:
+        with staging.folder_beside(target) as stage:
             facts = _fill(stage, target, wanted, base, progress)
             environment.write_stamp(stage, facts, lock_digest=wanted.digest, profile=profile)
-            _make_readable(stage)
-            _put_in_place(stage, target)
+            staging.make_readable(stage)
+            staging.put_in_place(stage, target)
     progress(f"The guest environment is ready: {target}")
     return environment.describe(target, facts, lock_digest=wanted.digest)
 
 
-def _base_interpreter(python: Path | None) -> tuple[Path, tuple[int, int]]:
+def base_interpreter(python: Path | None) -> tuple[Path, tuple[int, int]]:
     """Return the real path of the base interpreter and its version (major, minor)."""
     if python is None:
         name, version = sys.implementation.name, sys.version_info[:2]
@@ -106,30 +100,6 @@ def _existing(target: Path, wanted: Lock, base: Path) -> Environment | None:
     return built if is_wanted else None
 
 
-@contextlib.contextmanager
-def _alone(target: Path, progress: Callable[[str], None]) -> Iterator[None]:
-    """Hold the lock of `target`: of two builds one works and the other waits and finds it done."""
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(
-            target.parent / f".{target.name}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644
-        )
-    except OSError as error:
-        raise SetupError(
-            f"The guest environment cannot be made in {target.parent}: {error.strerror}. "
-            f"Name a folder that you may write with --env."
-        ) from error
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            progress("Another process is building this environment; waiting for it")
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
-
-
 def _refuse_foreign(target: Path) -> None:
     """Raise SetupError if `target` holds anything that a build of ours did not put there."""
     if not os.path.lexists(target) or (target / environment.STAMP_NAME).is_file():
@@ -140,24 +110,6 @@ def _refuse_foreign(target: Path) -> None:
         f"{target} exists and is not a guest environment, so it is left alone. "
         f"Name another folder with --env."
     )
-
-
-@contextlib.contextmanager
-def _staging(target: Path) -> Iterator[Path]:
-    """Make an empty folder beside `target`; remove it and what killed builds left, afterwards."""
-    try:
-        for left in target.parent.glob(f".{target.name}.building-*"):
-            shutil.rmtree(left)
-        stage = Path(tempfile.mkdtemp(prefix=f".{target.name}.building-", dir=target.parent))
-        try:
-            stage.chmod(0o755)  # mkdtemp makes it private; boxes run under another user.
-            yield stage
-        finally:
-            shutil.rmtree(stage, ignore_errors=True)
-    except OSError as error:
-        raise SetupError(
-            f"The guest environment cannot be written to {target.parent}: {error}."
-        ) from error
 
 
 def _fill(
@@ -185,12 +137,7 @@ def _fill(
 
     # Step 3: what a read-only environment cannot write later.
     progress("Compiling to byte code")
-    compiled = ["-W", "ignore", "-m", "compileall", "-q", "-x", _NOT_COMPILED]
-    compiled += ["-j", str(len(os.sched_getaffinity(0)))]
-    # Tracebacks name the file where it will be, not where it is now.
-    compiled += ["-s", str(stage), "-p", str(target), str(stage / "lib")]
-    # It may fail: packages carry templates that are not quite Python, and nobody imports those.
-    run_python(python, compiled, {}, may_fail=True)
+    staging.compile_to_bytecode(python, stage, target)
     if "matplotlib" in facts.packages:
         progress("Preparing matplotlib's fonts")
         _bake_fonts(stage)
@@ -203,29 +150,3 @@ def _bake_fonts(stage: Path) -> None:
     # HOME: fonts in somebody's home folder are not there in a box. PATH: it asks `fc-list`.
     variables = {"MPLCONFIGDIR": str(config), "HOME": str(config), "PATH": os.defpath}
     run_python(environment.python_of(stage), ["-c", "import matplotlib.font_manager"], variables)
-
-
-def _make_readable(stage: Path) -> None:
-    """
-    Let every user read what is in `stage`.
-
-    uv links files from its cache, and they have the rights they got there under whatever umask.
-    """
-    for folder, _, names in os.walk(stage):
-        os.chmod(folder, 0o755)  # noqa: S103  The whole point.
-        for name in names:
-            path = os.path.join(folder, name)
-            mode = os.lstat(path).st_mode
-            if stat.S_ISREG(mode) and mode & 0o444 != 0o444:
-                os.chmod(path, stat.S_IMODE(mode) | 0o444)
-
-
-def _put_in_place(stage: Path, target: Path) -> None:
-    """Rename `stage` to `target`; what was there before is removed afterwards."""
-    if target.exists():
-        old = Path(tempfile.mkdtemp(prefix=f".{target.name}.building-", dir=target.parent))
-        target.rename(old)  # Onto an empty folder, which rename(2) replaces.
-        stage.rename(target)
-        shutil.rmtree(old)
-    else:
-        stage.rename(target)

@@ -39,10 +39,10 @@ _FORGOTTEN = (
 )
 _FORCED = {"UV_PYTHON_DOWNLOADS": "never", "NO_COLOR": "1"}
 
-# Lines that only repeat what is known: the list of installed packages, the chosen interpreter, and
-# that a cache on another file system is copied from.
+# Lines that only repeat what is known: the list of installed packages, the chosen interpreter, that
+# a cache on another file system is copied from, and what the error will say.
 _UNINTERESTING = re.compile(
-    r"^( [+~-] |Using |Creating |Activate |\s*$"
+    r"^( [+~-] |Using |Creating |Activate |\s*$|error: |\s+cause: |\s{8,}|hint: "
     r"|warning: Failed to \w+ files; falling back|If the cache and target |If this is intentional)"
 )
 _TAIL_LINES = 12
@@ -58,11 +58,18 @@ _NO_NETWORK = re.compile(
 )
 
 
-def run_uv(arguments: Sequence[str | Path], progress: Callable[[str], None]) -> None:
+def run_uv(
+    arguments: Sequence[str | Path],
+    progress: Callable[[str], None],
+    *,
+    explain: Callable[[str], str | None] = lambda _: None,
+) -> None:
     """
     Run uv with `arguments`; hand each line worth reading to `progress` as it comes.
 
     It runs in `/`, so that no project's settings file in or above the current folder counts.
+
+    explain: given the end of what uv said when it failed, may know the sentence for it.
 
     Raises:
         SetupError: uv is missing or failed; says why and what to do.
@@ -90,8 +97,9 @@ def run_uv(arguments: Sequence[str | Path], progress: Callable[[str], None]) -> 
             process.kill()
             raise
     if process.returncode != 0:
+        said = "\n".join(tail)
         raise SetupError(
-            _explain("\n".join(tail), f"uv failed with exit status {process.returncode}.")
+            explain(said) or _explain(said, f"uv failed with exit status {process.returncode}.")
         )
 
 

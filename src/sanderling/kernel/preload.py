@@ -14,6 +14,7 @@ import importlib
 import io
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -35,15 +36,38 @@ STANDARD_MODULES = (
 _ONE_THREAD = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
+# What the standard modules together are called among the costs.
+STANDARD = "(standard library)"
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What loading and warming one module took, with all that it loaded first."""
+
+    name: str
+    ms: float
+    bytes: int  # by which the process grew
+
+
 @dataclass(frozen=True, slots=True)
 class PreloadReport:
     """
     modules: of the names asked for, those that are loaded now.
     missing: those that are not installed in this environment.
+    costs: of the standard modules, then of each of `modules`, in the order they were loaded.
     """
 
     modules: tuple[str, ...]
     missing: tuple[str, ...]
+    costs: tuple[Cost, ...] = ()
+
+    def as_facts(self) -> dict[str, Any]:
+        """Return what the host is told of it."""
+        return {
+            "modules": list(self.modules),
+            "missing": list(self.missing),
+            "costs": [[cost.name, round(cost.ms, 1), cost.bytes] for cost in self.costs],
+        }
 
 
 class PreloadFailed(Exception):
@@ -73,42 +97,95 @@ def forget_one_thread() -> None:
         del os.environ[name]
 
 
-def preload(names: Sequence[str]) -> PreloadReport:
+class _Meter:
+    """Adds up what is done on behalf of each module."""
+
+    def __init__(self) -> None:
+        self._costs: dict[str, Cost] = {}
+        self.started_threads: list[str] = []
+
+    @contextlib.contextmanager
+    def on_behalf_of(self, name: str) -> Iterator[None]:
+        began, bytes_before, threads_before = time.perf_counter(), _resident_bytes(), _threads()
+        yield
+        known = self._costs.get(name, Cost(name, 0.0, 0))
+        self._costs[name] = Cost(
+            name,
+            known.ms + (time.perf_counter() - began) * 1000,
+            known.bytes + _resident_bytes() - bytes_before,
+        )
+        if _threads() > threads_before:
+            self.started_threads.append(name)
+
+    def costs(self, names: Sequence[str]) -> tuple[Cost, ...]:
+        return tuple(self._costs[name] for name in names)
+
+
+def preload(names: Sequence[str], required: Sequence[str] = ()) -> PreloadReport:
     """
     Import the standard modules and `names`, and warm what is lazy in them.
 
     The caller has set the environment before: MPLBACKEND=agg, one thread for BLAS and OpenMP, and
     writable folders for matplotlib and joblib.
 
+    required: of `names`, those that have to be installed.
+
     Raises:
-        PreloadFailed: the process has more than one thread, or a module is not what it should be.
+        PreloadFailed: the process has more than one thread, a module is not what it should be, or
+            a required one is not there.
     """
     # pandas imports pyarrow, whose allocator would start a thread when it is loaded.
     os.environ.setdefault("JE_ARROW_MALLOC_CONF", "background_thread:false")
     loaded: list[str] = []
     missing: list[str] = []
-    for name in STANDARD_MODULES:
-        _load(name)
+    meter = _Meter()
+    with meter.on_behalf_of(STANDARD):
+        for name in STANDARD_MODULES:
+            _load(name)
     ORPHANS.watch()
     with _handlers_of_children() as handlers:
         for name in names:
-            (loaded if _load(name) else missing).append(name)
+            with meter.on_behalf_of(name):
+                (loaded if _load(name) else missing).append(name)
+    if absent := [name for name in missing if name in required]:
+        raise PreloadFailed(f"Not installed in this environment: {', '.join(absent)}.")
     for name, warm in _WARMERS.items():
         if name in loaded:
-            warm()
+            with meter.on_behalf_of(name):
+                warm()
     limits.THREAD_POOLS.find()
     for forget in handlers:
         forget()
     absent = [name for name in loaded if name not in sys.modules]
     if absent:
         raise PreloadFailed(f"Loaded, but not there: {', '.join(absent)}.")
-    threads = len(os.listdir("/proc/self/task"))
+    threads = _threads()
     if threads != 1:
         raise PreloadFailed(
-            f"The libraries have started {threads - 1} threads; set OPENBLAS_NUM_THREADS=1 and "
-            "OMP_NUM_THREADS=1 before they are loaded."
+            f"The libraries have started {threads - 1} threads "
+            f"({', '.join(meter.started_threads) or 'before they were loaded'}), and a process "
+            "with threads cannot be forked safely."
         )
-    return PreloadReport(tuple(loaded), tuple(missing))
+    return PreloadReport(tuple(loaded), tuple(missing), meter.costs([STANDARD, *loaded]))
+
+
+def preload_or_fail(names: Sequence[str], required: Sequence[str]) -> PreloadReport:
+    """As `preload`, and whatever a library raises when it is imported is a PreloadFailed too."""
+    try:
+        return preload(names, required)
+    except PreloadFailed:
+        raise
+    except Exception as error:
+        raise PreloadFailed(f"{type(error).__name__}: {error}") from error
+
+
+def _threads() -> int:
+    return len(os.listdir("/proc/self/task"))
+
+
+def _resident_bytes() -> int:
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def close_files() -> None:

@@ -59,9 +59,16 @@ ACTIONS: dict[str, Action] = {
         ("pid", "version", "platform"),
     ),
     "zygote.ready": Action(
-        "a zygote forks boxes; reason: why they share the host's uid, where they do",
-        ("pid", "uids", "reason"),
+        "a zygote forks boxes; reason: why they share the host's uid, where they do; missing: "
+        "modules to preload that are not installed",
+        ("pid", "uids", "reason", "environment", "duration_ms", "missing"),
     ),
+    "environment.started": Action("boxes can be made with an environment", ("environment",)),
+    "environment.failed": Action("an environment could not be started", ("environment", "reason")),
+    "environment.changed": Action(
+        "an environment was removed or replaced, or must be started anew", ("environment",)
+    ),
+    "environment.ended": Action("an environment that no box uses was ended", ("environment",)),
     "zygote.died": Action("the zygote is gone, and every box with it", ("pid",)),
     "zygote.restarted": Action("another zygote took its place", ("pid",)),
     "zygote.start_failed": Action("no other could be started; it is tried again", ("reason",)),

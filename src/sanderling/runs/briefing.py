@@ -186,6 +186,9 @@ async def _container(
     wanted = containers.check_domains(
         tool.container.allowed_domains, param=f"{_param(request)}.network_policy"
     )
+    environment = containers.check_environment(
+        tool.container.environment, param=f"{_param(request)}.environment"
+    )
     # What is "in context": the containers of earlier code calls, also of those a client replays.
     used = dict.fromkeys(
         item.container_id
@@ -197,8 +200,10 @@ async def _container(
             container = await containers.get(request.organization_id, container_id)
         except (NotFound, Expired):
             continue
-        # Another network than this request asks for would be more, or less, than it says.
-        if set(container.allowed_domains) == set(wanted):
+        # Another network than this request asks for would be more, or less, than it says; another
+        # environment would have other packages.
+        is_wanted = container.environment == environment
+        if is_wanted and set(container.allowed_domains) == set(wanted):
             return container.id, wanted
     await containers.check_memory_limit(
         tool.container.memory_limit, param=f"{_param(request)}.memory_limit"

@@ -84,6 +84,7 @@ class Workspace:
             name=AUTO_NAME,
             memory_limit=self._tool.container.memory_limit,
             allowed_domains=self._tool.container.allowed_domains,
+            environment=self._tool.container.environment,
         )
 
     async def _mount(self, container_id: str, file_id: str, name: str) -> None:

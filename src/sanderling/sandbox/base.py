@@ -8,8 +8,8 @@ takes its place with /mnt/data kept, and the `Ended` says so.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterable, AsyncIterator, Mapping
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from sanderling.records import ExecutionStatus
@@ -117,11 +117,13 @@ class BoxLimits:
 
     allowed_domains: what its code may reach over HTTP and HTTPS, as `egress/domains.py` writes
         them; none: no network.
+    environment: the name of the guest environment; empty: the one that the host calls its home.
     """
 
     memory_bytes: int
     cpu_count: float | None = None  # processors; None: as many as there are
     allowed_domains: tuple[str, ...] = ()
+    environment: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +138,7 @@ class HostStatus:
     cgroups: str  # "v1", "v2", "delegated", "none"
     soft_limits: tuple[str, ...] = ()  # held without a control group: cgroup.SOFT says which
     uids: str = "single"  # of boxes: "range", "subuid" (each its own), "single" (all the host's)
+    environments: Mapping[str, int] = field(default_factory=dict)  # those at work -> containers
 
 
 class Sandbox(Protocol):
@@ -154,7 +157,7 @@ class Sandbox(Protocol):
             served in turn, and none gets more boxes than its share.
 
         Raises: RateLimited (the tenant has its share), MachineFull, SpawnFailed, MachineUnfit,
-        HostUnavailable.
+        InvalidRequest (no such environment), SetupError (it cannot be used), HostUnavailable.
         """
         ...
 

@@ -162,6 +162,7 @@ class CallServer:
             call.integer("memory_bytes"),
             call.optional_number("cpu_count"),
             call.texts("allowed_domains"),
+            call.optional_text("environment") or "",
         )
         is_new = await self._sandbox.create(
             call.text("container_id"), limits, tenant=call.optional_text("tenant") or ""

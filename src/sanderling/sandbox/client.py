@@ -59,7 +59,7 @@ class HostClient:
     async def create(self, container_id: str, limits: BoxLimits, *, tenant: str = "") -> bool:
         call: dict[str, Any] = {"op": "create", "container_id": container_id, "tenant": tenant}
         call |= {"memory_bytes": limits.memory_bytes, "cpu_count": limits.cpu_count}
-        call["allowed_domains"] = limits.allowed_domains
+        call |= {"allowed_domains": limits.allowed_domains, "environment": limits.environment}
         return (await self._ask(call)).flag("is_new")
 
     async def execute(

@@ -24,6 +24,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from sanderling.environments import preloads
 from sanderling.environments.locate import find as find_environment
 from sanderling.errors import MachineUnfit, SanderlingError
 from sanderling.records import MEMORY_TIER_BYTES
@@ -33,7 +34,7 @@ from sanderling.sandbox.box import Box
 from sanderling.sandbox.egress import domains
 from sanderling.sandbox.egress.host import Egress
 from sanderling.sandbox.shown import CellEnded
-from sanderling.sandbox.spawner import Spawner, ZygoteFacts
+from sanderling.sandbox.spawner import DEFAULT_PRELOAD, Spawner, ZygoteFacts
 from sanderling.sandbox.wall import landlock, linux
 
 # Landlock came with 5.13; openat2, pidfd_open and mount_setattr before it.
@@ -43,6 +44,7 @@ MEMORY_BYTES_MIN = min(MEMORY_TIER_BYTES.values())
 _PROBE_DEADLINE_S = 20.0
 _CELL_DEADLINE_S = 30.0
 _DISK_BYTES = 64 << 20
+_COSTLIEST = 3  # modules named
 _GIB = 1 << 30
 
 _NR_FSOPEN = 430
@@ -88,11 +90,14 @@ class Finding:
     remedy: str | None = None
 
 
-async def examine(env: Path | None, *, egress_domains: str = "") -> list[Finding]:
+async def examine(
+    env: Path | None, *, egress_domains: str = "", preload: str = preloads.NONE
+) -> list[Finding]:
     """
     Look at this machine and at the guest environment `env` (None: where `setup` builds it).
 
     egress_domains: the operator's list of what boxes may be let reach; see `egress/domains.py`.
+    preload: what a server loads before it forks boxes, as `preloads.parse` reads it.
 
     Returns the findings in the order a reader should mend them; the last one is the real box.
     """
@@ -100,7 +105,7 @@ async def examine(env: Path | None, *, egress_domains: str = "") -> list[Finding
     findings += [_system_calls(), _control_groups(), _memory(), _shared_memory()]
     findings += [await asyncio.to_thread(_environment, env), await _network(egress_domains)]
     findings += [await _gvisor(env), _vm()]
-    findings += await _box(env, findings)
+    findings += await _box(env, findings, preload)
     return findings
 
 
@@ -370,19 +375,26 @@ def _vm() -> Finding:
 # ---- the verdict -------------------------------------------------------------------------------
 
 
-async def _box(env: Path | None, findings: list[Finding]) -> list[Finding]:
-    """Build a box, run `1+1` in it, end it; with it comes which uids boxes have."""
+async def _box(env: Path | None, findings: list[Finding], preload: str) -> list[Finding]:
+    """Build a box, run `1+1` in it, end it; with it come its uids, and what is preloaded."""
     name = "a box"
     remedy = "Mend what is missing above." if _is_unfit(findings) else None
     found: list[Finding] = []
     began = time.monotonic()
     try:
         python = await asyncio.to_thread(find_environment, env)
+        asked = preloads.parse(preload)
         spawner = await Spawner.start(
-            env=python.path, disk_bytes=_DISK_BYTES, logs_bytes_max=1 << 16, preload=()
+            env=python.path,
+            disk_bytes=_DISK_BYTES,
+            logs_bytes_max=1 << 16,
+            preload=asked.modules(DEFAULT_PRELOAD),
+            required=asked.required,
         )
         try:
             found.append(_uids(spawner.facts))
+            if spawner.facts.modules or spawner.facts.missing:
+                found.append(_preload(spawner.facts))
             answer = await _one_and_one(spawner)
         finally:
             await spawner.close()
@@ -407,6 +419,19 @@ def _uids(facts: ZygoteFacts) -> Finding:
         return Finding(name, None, detail, facts.uids_remedy or _ANOTHER_USER)
     whose = "of its own" if facts.uids == "range" else "of this user's subordinate range"
     return Finding(name, True, f"each box has one {whose} ({facts.uids})")
+
+
+def _preload(facts: ZygoteFacts) -> Finding:
+    """What the zygote loaded, what of it took longest, and what was not there to load."""
+    costs = sorted(facts.costs, key=lambda cost: -cost[1])[:_COSTLIEST]
+    detail = f"{len(facts.modules)} modules in {facts.preload_ms:,.0f} ms, once; slowest: "
+    detail += ", ".join(
+        f"{name} ({ms:,.0f} ms, {bytes / (1 << 20):,.0f} MiB)" for name, ms, bytes in costs
+    )
+    if not facts.missing:
+        return Finding("preload", True, detail)
+    absent = f"{detail}; not installed: {', '.join(facts.missing)}"
+    return Finding("preload", None, absent, "Name what is there with --preload.")
 
 
 async def _one_and_one(spawner: Spawner) -> str | None:

@@ -20,6 +20,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from sanderling.environments.catalog import DEFAULT
 from sanderling.errors import HostUnavailable, SandboxError, SetupError
 from sanderling.observe import logs
 from sanderling.sandbox import levels, machine, wire
@@ -89,6 +90,11 @@ async def launch(
     isolation: str = levels.DEFAULT,
     min_isolation: str = levels.DEFAULT,
     egress_domains: str = "",
+    preload: str = "",
+    environments: Path | None = None,
+    environment: str | None = None,
+    environments_max: int = 4,
+    environment_idle_s: float = 600.0,
     log_level: str = "warning",
     command: Sequence[str] = (sys.executable, "-P", "-m", "sanderling.sandbox.host"),
 ) -> tuple[HostClient, HostProcess]:
@@ -103,6 +109,10 @@ async def launch(
         isolation: what runs, or nothing does; min_isolation: the least that may (`levels.py`).
         disk_bytes: quota of one box. logs_bytes_max: of one execution.
         egress_domains: the most that boxes may reach, as `egress/domains.py` writes a list.
+        preload: modules to load before boxes are forked (`preloads.parse`).
+        environments: the folder of the named environments; environment: of whoever names none,
+            None: that of `env`; environments_max: others at work at once; environment_idle_s: how
+            long one of them without boxes stays.
         log_level: of `host.log`; at `info` it grows by a line for every execution.
         command: the program that is the host; the tests have another.
 
@@ -121,6 +131,11 @@ async def launch(
         isolation=isolation,
         min_isolation=min_isolation,
         egress_domains=egress_domains,
+        preload=preload,
+        environments="" if environments is None else str(machine.absolute(environments)),
+        environment=environment or DEFAULT,
+        environments_max=environments_max,
+        environment_idle_s=environment_idle_s,
     )
     socket_path = machine.socket_path(data)
     folder = machine.host_folder(data)

@@ -16,9 +16,10 @@ import time
 from pathlib import Path
 from typing import Protocol
 
+from sanderling.environments import preloads
 from sanderling.errors import MachineUnfit, SanderlingError
 from sanderling.sandbox.gvisor.maker import GvisorFacts, GvisorSpawner
-from sanderling.sandbox.spawner import Spawner
+from sanderling.sandbox.spawner import DEFAULT_PRELOAD, Spawner
 
 LEVELS = ("zygote", "gvisor", "vm")
 DEFAULT = LEVELS[0]
@@ -47,6 +48,9 @@ class Wanted(Protocol):
 
     @property
     def egress_domains(self) -> str: ...
+
+    @property
+    def preload(self) -> str: ...
 
 
 def check(isolation: str, min_isolation: str) -> None:
@@ -77,14 +81,17 @@ async def start(wanted: Wanted) -> Spawner:
     Start what makes boxes of the level that was asked for; return when a box can be made.
 
     Raises:
-        SetupError: there is no guest environment.
+        SetupError: there is no guest environment, or a module to preload is not in it.
         MachineUnfit: this machine, or this version, cannot give that level; says why.
     """
     check(wanted.isolation, wanted.min_isolation)
+    asked = preloads.parse(wanted.preload)
     return await _SPAWNERS[wanted.isolation].start(
         env=Path(wanted.env),
         disk_bytes=wanted.disk_bytes,
         logs_bytes_max=wanted.logs_bytes_max,
+        preload=asked.modules(DEFAULT_PRELOAD),
+        required=asked.required,
         has_egress=bool(wanted.egress_domains),
     )
 

@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable
 from dataclasses import dataclass
 
+from sanderling.environments.catalog import DEFAULT
 from sanderling.errors import (
     HostUnavailable,
     InvalidRequest,
@@ -32,6 +33,7 @@ from sanderling.sandbox.egress.host import Egress
 from sanderling.sandbox.journal import SHELF_BYTES_MAX, Journal, Shelf
 from sanderling.sandbox.keeper import Keeper
 from sanderling.sandbox.pool import BoxMaker, Pool
+from sanderling.sandbox.pools import Pools, Stock
 from sanderling.sandbox.turns import Turns
 from sanderling.sandbox.wire import CODE_BYTES_MAX
 
@@ -59,6 +61,11 @@ class HostOptions:
     isolation: str = levels.DEFAULT
     min_isolation: str = levels.DEFAULT
     egress_domains: str = ""  # the operator's list; empty: no box has a way out
+    preload: str = ""  # as `preloads.parse` reads it
+    environments: str = ""  # the folder of the named ones; empty: there are none
+    environment: str = DEFAULT  # of whoever names none; the default one is in `env`
+    environments_max: int = 4
+    environment_idle_s: float = 600.0
 
 
 Start = Callable[[HostOptions], Awaitable[BoxMaker]]
@@ -85,12 +92,13 @@ class LocalSandbox:
         self.memory_bytes_max = machine.memory_bytes()
         # Without this the one box too many would take the descriptors of calls to all others.
         self._boxes_max = min(options.boxes_max, machine.boxes_max())
-        self._pool = Pool(
-            lambda: start(options),
-            size=options.pool_size,
+        self._pools = Pools(
+            options,
+            lambda env, preload: start(dataclasses.replace(options, env=env, preload=preload)),
             on_maker_death=self._lose_all,
             check_memory=self._check_memory,
         )
+        self._stocks: dict[str, Stock] = {}  # of each container that has a box
         self._memory_left = memory_left
         self._keepers: dict[str, Keeper] = {}
         self._births: dict[str, asyncio.Task[None]] = {}
@@ -117,7 +125,7 @@ class LocalSandbox:
         levels.check(self.options.isolation, self.options.min_isolation)
         if self._egress is not None:
             await self._egress.open()
-        await self._pool.open()
+        await self._pools.open()
 
     async def end(self) -> None:
         """Close every box, then the zygote. Running executions end as interrupted."""
@@ -127,9 +135,13 @@ class LocalSandbox:
             self._bury(container_id)
         if self._funerals:
             await asyncio.wait(self._funerals)
-        await self._pool.close()
+        await self._pools.close()
         if self._egress is not None:
             await self._egress.close()
+
+    @property
+    def _pool(self) -> Pool:
+        return self._pools.home
 
     # ---- what base.Sandbox promises ------------------------------------------------------------
 
@@ -144,6 +156,7 @@ class LocalSandbox:
             cgroups=facts.cgroups if facts is not None else "none",
             soft_limits=facts.soft_limits if facts is not None else (),
             uids=facts.uids if facts is not None else "single",
+            environments=self._pools.standing(),
         )
 
     async def create(self, container_id: str, limits: BoxLimits, *, tenant: str = "") -> bool:
@@ -157,9 +170,12 @@ class LocalSandbox:
         is_first = birth is None
         if birth is None:
             self._check_room(tenant)
-            if self._hand_over(container_id, limits, tenant):
+            environment = limits.environment
+            if environment:  # it is the pool's, which knows boxes by their other limits
+                limits = dataclasses.replace(limits, environment="")
+            if self._hand_over(container_id, environment, limits, tenant):
                 return True
-            birth = asyncio.create_task(self._bear(container_id, limits, tenant))
+            birth = asyncio.create_task(self._bear(container_id, environment, limits, tenant))
             self._births[container_id] = birth
             self._count_in(container_id, tenant)
         # Shielded: a caller who leaves stops no birth that others may wait for.
@@ -298,28 +314,42 @@ class LocalSandbox:
         if not self._counts[tenant]:
             del self._counts[tenant]
 
-    def _hand_over(self, container_id: str, limits: BoxLimits, tenant: str) -> bool:
+    def _hand_over(
+        self, container_id: str, environment: str, limits: BoxLimits, tenant: str
+    ) -> bool:
         """Give a container a box that stands ready with its limits, if one does, on the spot."""
         if limits.allowed_domains or self._birth_turns.waiting:
             return False  # there is more to be done; who waits comes first
-        box = self._pool.take_ready(limits)
+        stock = self._pools.enter_now(environment)
+        if stock is None:
+            return False
+        box = stock.pool.take_ready(limits)
         if box is None:
+            self._pools.leave(stock)
             return False
         box.close_way_out()
         self._count_in(container_id, tenant)
-        self._keep(container_id, box, limits, tenant)
+        self._keep(container_id, stock, box, limits, tenant)
         logs.info("box.born", container_id=container_id, duration_ms=0.0)
         return True
 
-    async def _bear(self, container_id: str, limits: BoxLimits, tenant: str) -> None:
+    async def _bear(
+        self, container_id: str, environment: str, limits: BoxLimits, tenant: str
+    ) -> None:
         """Wait for a turn, take a box, set its limits, and put it into a keeper's hands."""
         began = time.monotonic()
         try:
-            await self._birth_turns.enter(tenant)
+            # Before the turn: an environment that is being started must not hold up the others.
+            stock = await self._pools.enter(environment)
             try:
-                await self._take(container_id, limits, tenant)
-            finally:
-                self._birth_turns.leave(tenant)
+                await self._birth_turns.enter(tenant)
+                try:
+                    await self._take(container_id, stock, limits, tenant)
+                finally:
+                    self._birth_turns.leave(tenant)
+            except BaseException:
+                self._pools.leave(stock)
+                raise
         finally:
             del self._births[container_id]
             if container_id not in self._keepers:
@@ -327,8 +357,8 @@ class LocalSandbox:
         took_ms = (time.monotonic() - began) * 1000
         logs.info("box.born", container_id=container_id, duration_ms=took_ms)
 
-    async def _take(self, container_id: str, limits: BoxLimits, tenant: str) -> None:
-        box = await self._pool.take(limits)
+    async def _take(self, container_id: str, stock: Stock, limits: BoxLimits, tenant: str) -> None:
+        box = await stock.pool.take(limits)
         try:
             limits = self._let_out(container_id, box, limits, tenant)
             await box.configure(limits)
@@ -338,20 +368,23 @@ class LocalSandbox:
             await box.wait_dead()
             box.release()
             raise
-        self._keep(container_id, box, limits, tenant)
+        self._keep(container_id, stock, box, limits, tenant)
 
-    def _keep(self, container_id: str, box: Box, limits: BoxLimits, tenant: str) -> None:
+    def _keep(
+        self, container_id: str, stock: Stock, box: Box, limits: BoxLimits, tenant: str
+    ) -> None:
         keeper = Keeper(
             container_id,
             box,
             limits,
-            respawn=self._pool.respawn,
+            respawn=stock.pool.respawn,
             on_lost=lambda: self._lose(container_id, keeper),
             turns=self._cell_turns,
             shelf=self._shelf,
             tenant=tenant,
         )
         self._keepers[container_id] = keeper
+        self._stocks[container_id] = stock
 
     def _let_out(self, container_id: str, box: Box, limits: BoxLimits, tenant: str) -> BoxLimits:
         """
@@ -371,12 +404,14 @@ class LocalSandbox:
     def _bury(self, container_id: str) -> asyncio.Task[None]:
         """Take the box from its container at once; the end itself goes on in a task of ours."""
         keeper = self._keepers.pop(container_id)
+        stock = self._stocks.pop(container_id)
         self._count_out(container_id)
         self._shut_in(container_id)
         keeper.begin_close()
         funeral = asyncio.create_task(keeper.close(), name=f"close-{container_id}")
         self._funerals.add(funeral)
         funeral.add_done_callback(self._funerals.discard)
+        funeral.add_done_callback(lambda _: self._pools.leave(stock))
         return funeral
 
     def _lose(self, container_id: str, keeper: Keeper) -> None:
@@ -384,10 +419,11 @@ class LocalSandbox:
         if self._keepers.get(container_id) is keeper:
             self._bury(container_id)
 
-    def _lose_all(self) -> None:
-        """The zygote died and every box with it. What was running ends as died."""
-        for keeper in self._keepers.values():
-            keeper.lose()
+    def _lose_all(self, pool: Pool) -> None:
+        """A zygote died and every box of its with it. What was running ends as died."""
+        for container_id, keeper in list(self._keepers.items()):
+            if self._stocks[container_id].pool is pool:
+                keeper.lose()
 
 
 def _check_id(param: str, value: str) -> None:

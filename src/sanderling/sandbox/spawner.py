@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import json
 import os
 import secrets
@@ -66,6 +67,8 @@ class ZygoteFacts:
     uids_weakness: str | None  # why boxes share the host's uid, where they do
     uids_remedy: str | None
     soft_limits: tuple[str, ...]  # what no control group holds here
+    missing: tuple[str, ...] = ()  # of the modules to preload, those that are not installed
+    costs: tuple[tuple[str, float, int], ...] = ()  # module, ms, bytes it made the zygote grow by
 
 
 class Spawner:
@@ -127,27 +130,40 @@ class Spawner:
         disk_bytes: int,
         logs_bytes_max: int,
         preload: tuple[str, ...] = DEFAULT_PRELOAD,
+        required: tuple[str, ...] = (),
         has_egress: bool = False,
     ) -> Spawner:
         """
         Start a zygote on the guest environment `env` and wait until it is warm.
 
+        required: of `preload`, the modules that must be there; others are reported as missing.
         has_egress: each box comes with the listener of `wall/egress.py`.
 
         Raises:
-            SetupError: there is no guest environment at `env`.
+            SetupError: there is no guest environment at `env`, or no required module in it.
             MachineUnfit: this machine refuses a part of the wall; says which.
         """
         environment = find_environment(env)
         box_uids = uids.choose()
+        asked = functools.partial(
+            plan_for, environment, preload, required=required, has_egress=has_egress
+        )
         try:
-            plan = plan_for(environment, preload, box_uids, has_egress=has_egress)
+            plan = asked(box_uids)
             process, control, facts = await launch(environment.python, _ZYGOTE, plan, box_uids)
         except uids.Refused as refused:
             box_uids = uids.single(refused)
-            plan = plan_for(environment, preload, box_uids, has_egress=has_egress)
+            plan = asked(box_uids)
             process, control, facts = await launch(environment.python, _ZYGOTE, plan, box_uids)
-        logs.info("zygote.ready", pid=process.pid, uids=box_uids.kind, reason=box_uids.weakness)
+        logs.info(
+            "zygote.ready",
+            pid=process.pid,
+            uids=box_uids.kind,
+            reason=box_uids.weakness,
+            environment=environment.path.name,
+            duration_ms=facts["preload_ms"],
+            missing=", ".join(facts["missing"]) or None,
+        )
         cgroups = await asyncio.to_thread(cgroup.find, cgroup.host_folder())
         return cls(
             process,
@@ -156,6 +172,8 @@ class Spawner:
             ZygoteFacts(
                 python=facts["python"],
                 modules=tuple(facts["modules"]),
+                missing=tuple(facts["missing"]),
+                costs=tuple(map(tuple, facts["costs"])),
                 preload_ms=facts["preload_ms"],
                 landlock_abi=facts["landlock"],
                 cgroups=cgroups.kind,

@@ -20,7 +20,7 @@ from typing import Any
 
 import sanderling
 from sanderling.environments.environment import Environment
-from sanderling.errors import MachineUnfit
+from sanderling.errors import MachineUnfit, SetupError
 from sanderling.sandbox import box_files, uids
 from sanderling.sandbox.wall import linux
 from sanderling.sandbox.wall.zygote import MESSAGE_BYTES_MAX, Plan
@@ -35,15 +35,29 @@ _BOOTSTRAP = (
 )
 
 
+# How a zygote says that the wall is not to blame, also when gVisor's agent passes it on.
+_PRELOAD_FAILED = "PreloadFailed: "
+
+
 def plan_for(
-    environment: Environment, preload: tuple[str, ...], box_uids: uids.BoxUids, *, has_egress: bool
+    environment: Environment,
+    preload: tuple[str, ...],
+    box_uids: uids.BoxUids,
+    *,
+    required: tuple[str, ...] = (),
+    has_egress: bool,
 ) -> Plan:
-    """Return what is asked of a process that forks boxes on this guest environment."""
+    """
+    Return what is asked of a process that forks boxes on this guest environment.
+
+    required: of `preload`, the modules without which it must not begin.
+    """
     return Plan(
         visible=[str(p) for p in environment.base_prefixes],
         path=f"{environment.path}/bin:/usr/local/bin:/usr/bin:/bin",
         mpl_config=str(environment.mpl_config) if environment.mpl_config.is_dir() else None,
         preload=list(preload),
+        required=list(required),
         uids=box_uids.kind,
         uid=os.geteuid(),
         gid=os.getegid(),
@@ -68,6 +82,7 @@ async def launch(
     Raises:
         uids.Refused: with other uids it may work.
         MachineUnfit: this machine refuses a part of the wall; says which.
+        SetupError: a module that must be preloaded is not there, or none can be forked with it.
     """
     if not linux.IS_SUPPORTED:
         raise MachineUnfit(f"Boxes need an x86_64 or aarch64 machine, not {linux.MACHINE}.")
@@ -150,6 +165,12 @@ async def _introduce(control: socket.socket, pid: int, box_uids: uids.BoxUids) -
 
 def _raise_unfit(message: dict[str, Any]) -> None:
     if "error" in message:
+        _, is_preload, reason = str(message["error"]).rpartition(_PRELOAD_FAILED)
+        if is_preload:
+            raise SetupError(
+                f"What should be preloaded cannot be: {reason.rstrip('.')}. Change the preload "
+                "list (--preload), or the packages of the environment."
+            )
         raise MachineUnfit(
             f"The wall cannot be built on this machine: {message['error']}. "
             "Run `sanderling doctor` to see what is missing and how to mend it."

@@ -54,6 +54,7 @@ class Auto(RequestModel):
     file_ids: Annotated[list[str], Field(max_length=FILE_IDS_MAX)] | None = None
     memory_limit: MemoryTier | None = None
     network_policy: NetworkPolicy | None = None
+    environment: Annotated[str, Field(min_length=1, max_length=64)] | None = None  # an extension
 
 
 class CodeInterpreter(RequestModel):
@@ -189,6 +190,7 @@ def _container(model: str | Auto | None, param: str) -> AutoContainer | str:
         file_ids=tuple(dict.fromkeys(model.file_ids or ())),
         memory_limit=model.memory_limit or "1g",
         allowed_domains=asked_domains(model.network_policy, f"{param}.network_policy"),
+        environment=model.environment,
     )
 
 
@@ -275,6 +277,8 @@ def tool_object(tool: Tool) -> dict[str, Any]:
             }
             if auto.allowed_domains:
                 container["network_policy"] = policy_object(auto.allowed_domains)
+            if auto.environment is not None:
+                container["environment"] = auto.environment
             return {"type": "code_interpreter", "container": container}
         case CodeTool(container=container_id):
             return {"type": "code_interpreter", "container": container_id}

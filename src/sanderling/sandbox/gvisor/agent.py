@@ -149,8 +149,12 @@ class _Agent:
             with ours:
                 ours.settimeout(GREETING_DEADLINE_S)
                 _send_sources(ours, sources)
-                plan = {"path": self._plan.path, "mpl_config": self._plan.mpl_config}
-                ours.send(json.dumps({**plan, "preload": self._plan.preload}).encode())
+                plan: dict[str, Any] = {
+                    "path": self._plan.path,
+                    "mpl_config": self._plan.mpl_config,
+                }
+                plan |= {"preload": self._plan.preload, "required": list(self._plan.required)}
+                ours.send(json.dumps(plan).encode())
                 ours.settimeout(WARM_DEADLINE_S)
                 facts = _answer(ours)
                 self._ask("checkpoint", f"--image-path={_IMAGE}", _TEMPLATE)

@@ -112,7 +112,7 @@ def _warm_up(plan: dict[str, Any]) -> dict[str, Any]:
     if plan["mpl_config"] is not None:
         shutil.copytree(plan["mpl_config"], os.environ["MPLCONFIGDIR"], dirs_exist_ok=True)
     started = time.perf_counter()
-    report = preload.preload(plan["preload"])
+    report = preload.preload_or_fail(plan["preload"], plan["required"])
     preload_ms = (time.perf_counter() - started) * 1000
     preload.forget_one_thread()
     preload.close_files()
@@ -124,7 +124,7 @@ def _warm_up(plan: dict[str, Any]) -> dict[str, Any]:
     return {
         "op": "warm",
         "preload_ms": round(preload_ms, 1),
-        "modules": list(report.modules),
+        **report.as_facts(),
         "python": sys.version.split()[0],
     }
 

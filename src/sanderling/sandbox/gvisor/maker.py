@@ -41,7 +41,7 @@ _CONTROLLERS = ("memory", "pids", "freezer")
 _AGENT = "sanderling.sandbox.gvisor.agent"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class GvisorFacts(ZygoteFacts):
     """
     What the agent said of itself.
@@ -67,6 +67,7 @@ class GvisorSpawner(Spawner):
         disk_bytes: int,
         logs_bytes_max: int,
         preload: tuple[str, ...] = DEFAULT_PRELOAD,
+        required: tuple[str, ...] = (),
         has_egress: bool = False,
     ) -> Spawner:
         """
@@ -83,7 +84,7 @@ class GvisorSpawner(Spawner):
             )
         environment = find_environment(env)
         box_uids = uids.choose()
-        plan = plan_for(environment, preload, box_uids, has_egress=False)
+        plan = plan_for(environment, preload, box_uids, required=required, has_egress=False)
         plan.visible.append(str(runsc))
         process, control, facts = await launch(
             Path(sys.executable),
@@ -102,6 +103,8 @@ class GvisorSpawner(Spawner):
             GvisorFacts(
                 python=facts["python"],
                 modules=tuple(facts["modules"]),
+                missing=tuple(facts["missing"]),
+                costs=tuple(map(tuple, facts["costs"])),
                 preload_ms=facts["preload_ms"],
                 landlock_abi=0,
                 cgroups=cgroups.kind,

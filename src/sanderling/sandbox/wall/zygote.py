@@ -68,6 +68,7 @@ class Plan:
     uid: int
     gid: int
     has_egress: bool = False  # every box makes the listener of `egress.py`
+    required: Sequence[str] = ()  # of `preload`, those that must be installed
 
 
 def main(control_fd: int, plan_json: str) -> NoReturn:
@@ -192,7 +193,7 @@ def _warm_up(
     if plan.mpl_config is not None:
         shutil.copytree(plan.mpl_config, os.environ["MPLCONFIGDIR"], dirs_exist_ok=True)
     started = time.perf_counter()
-    report = preload.preload(plan.preload)
+    report = preload.preload_or_fail(plan.preload, plan.required)
     preload_ms = (time.perf_counter() - started) * 1000
     os.chdir("/")
     linux.hide_arguments("python")  # they name folders of the host
@@ -206,7 +207,7 @@ def _warm_up(
     facts = {
         "op": "warm",
         "preload_ms": round(preload_ms, 1),
-        "modules": list(report.modules),
+        **report.as_facts(),
         "landlock": version,
         "python": sys.version.split()[0],
     }

@@ -1,0 +1,275 @@
+"""
+The named guest environments of a server: which there are, what each is, who uses one.
+
+Each is a folder `NAME` of one folder, whole or not there (`staging.py`), with its requirements and
+the lock they were resolved to beside the packages. A client says a name, never a path, and a name
+is looked at before it becomes part of one.
+
+Who runs boxes on an environment holds a shared lock on its stamp, so whoever removes or replaces it
+knows that it is in use, also when the user is another process, and also when that was killed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from sanderling.environments import environment, staging
+from sanderling.environments.environment import STAMP_NAME, Environment
+from sanderling.errors import SetupError
+
+# The environment that `sanderling setup` built, or that `--env` names.
+DEFAULT = "default"
+_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
+_RESERVED = frozenset({DEFAULT, "none", "auto"})
+ADVICE = "Name a folder that you may write with --environments."
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """
+    How a named environment came to be; kept in its stamp.
+
+    requirements: the text it was resolved from. is_bare: from that alone, without the default
+        packages. digest: of all that decides what it holds; the same digest, the same lock.
+    preload: the modules to load before boxes are forked, as its maker wrote them; None: the usual.
+    bytes: of all its files. built_at: Unix seconds.
+    """
+
+    name: str
+    requirements: str
+    is_bare: bool
+    preload: str | None
+    digest: str
+    built_at: float
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A named environment; `environment` is None when its Python is gone from the machine."""
+
+    record: Record
+    environment: Environment | None
+
+
+class Catalog:
+    """The named environments in one folder."""
+
+    def __init__(self, folder: Path | None) -> None:
+        """folder: need not exist; None: there are no named environments."""
+        self._folder = None if folder is None else Path(os.path.abspath(folder.expanduser()))
+
+    def path(self, name: str) -> Path:
+        """
+        Return where the environment `name` is, or would be.
+
+        Raises:
+            SetupError: it is not a name.
+        """
+        check_name(name)
+        if self._folder is None:
+            raise SetupError("There is no folder for named environments here.")
+        return self._folder / name
+
+    def has(self, name: str) -> bool:
+        """Whether containers can have the environment `name`: the default one they always can."""
+        if name == DEFAULT:
+            return True
+        return self._folder is not None and is_name(name) and _is_built(self._folder / name)
+
+    def names(self) -> list[str]:
+        """Return the names there are, the default one first, then by the alphabet."""
+        return [DEFAULT, *(named.record.name for named in self.all())]
+
+    def all(self) -> list[Named]:
+        """Return the named environments, by the alphabet."""
+        if self._folder is None:
+            return []
+        try:
+            found = sorted(name for name in os.listdir(self._folder) if is_name(name))
+        except OSError:
+            return []
+        read = (_read(self._folder / name) for name in found)
+        return [named for named in read if named is not None]
+
+    def get(self, name: str) -> Named:
+        """
+        Return the environment `name`.
+
+        Raises:
+            SetupError: there is none; names those there are.
+        """
+        named = _read(self.path(name)) if is_name(name) else None
+        if named is None:
+            there = ", ".join(each.record.name for each in self.all())
+            more = f"There are: {there}." if there else "There are none yet."
+            raise SetupError(
+                f"There is no environment {name!r}. {more} "
+                "Make one with: sanderling env create NAME -r requirements.txt"
+            )
+        return named
+
+    def remove(self, name: str, *, is_forced: bool, progress: Callable[[str], None]) -> None:
+        """
+        Remove the environment `name`, at once or not at all.
+
+        Raises:
+            SetupError: there is none, or boxes use it (and `is_forced` is not said).
+        """
+        self.get(name)
+        path = self.path(name)
+        with (
+            staging.alone(path, progress, advice=ADVICE),
+            unused(path, is_forced=is_forced, so="remove"),
+        ):
+            self.get(name)  # somebody else may have been quicker
+            try:
+                gone = Path(tempfile.mkdtemp(prefix=f".{name}.building-", dir=path.parent))
+                path.rename(gone)  # Onto an empty folder, which rename(2) replaces.
+                shutil.rmtree(gone)
+                shutil.rmtree(plan_folder(path), ignore_errors=True)
+            except OSError as error:
+                raise SetupError(f"{path} cannot be removed: {error.strerror}.") from error
+
+    def sweep(self) -> None:
+        """Remove what killed builds left, of any name; what is being built is left alone."""
+        if self._folder is None or not self._folder.is_dir():
+            return
+        for left in self._folder.glob(".*.building-*"):
+            name = left.name[1:].partition(".building-")[0]
+            with contextlib.suppress(OSError), _try_lock(self._folder / f".{name}.lock") as ours:
+                if ours:
+                    shutil.rmtree(left, ignore_errors=True)
+
+
+def is_name(name: str) -> bool:
+    """Whether this may be the name of an environment that somebody made."""
+    return _NAME.fullmatch(name) is not None and name not in _RESERVED
+
+
+def check_name(name: str) -> None:
+    """
+    Raises:
+        SetupError: it is not a name, or one of ours; says what would be.
+    """
+    if name in _RESERVED:
+        raise SetupError(f"The name {name!r} has a meaning of its own; choose another.")
+    if not is_name(name):
+        raise SetupError(
+            f"{name!r} is not a name for an environment: at most 40 lower-case letters, digits "
+            "and hyphens, a letter or digit at both ends, such as geo or text-2."
+        )
+
+
+def plan_folder(path: Path) -> Path:
+    """Return where a build of the environment at `path` keeps its lock until it is done."""
+    return path.parent / f".{path.name}.plan"
+
+
+def write_record(stage: Path, record: Record) -> None:
+    """Add the record to the stamp of the environment in `stage`."""
+    stamp = json.loads((stage / STAMP_NAME).read_text())
+    stamp["named"] = asdict(record)
+    (stage / STAMP_NAME).write_text(json.dumps(stamp, indent=1) + "\n")
+
+
+class Use:
+    """
+    One process's use of an environment: the stamp it opened, locked while boxes stand.
+
+    The lock belongs to the file that was opened, so an environment that was replaced since is
+    another one: `is_current` says so.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Raises SetupError: there is no environment at `path`."""
+        self._stamp = path / STAMP_NAME
+        try:
+            self._fd = os.open(self._stamp, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            raise SetupError(f"There is no environment {path.name!r}.") from error
+
+    def is_current(self) -> bool:
+        """Whether the environment is the one that was opened, and still there."""
+        try:
+            now = os.stat(self._stamp)
+        except OSError:
+            return False
+        ours = os.fstat(self._fd)
+        return (now.st_dev, now.st_ino) == (ours.st_dev, ours.st_ino)
+
+    def begin(self) -> bool:
+        """Keep it from being removed; False if somebody is at that already."""
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return self.is_current()
+
+    def end(self) -> None:
+        """It may be removed."""
+        fcntl.flock(self._fd, fcntl.LOCK_UN)
+
+    def close(self) -> None:
+        """End and forget it."""
+        os.close(self._fd)
+
+
+@contextlib.contextmanager
+def unused(path: Path, *, is_forced: bool, so: str) -> Iterator[None]:
+    """
+    Keep boxes from beginning to use the environment at `path`, while it is removed or replaced.
+
+    Raises:
+        SetupError: they use it already; `so` is what somebody wants to do with it.
+    """
+    if not os.path.lexists(path / STAMP_NAME):
+        yield
+        return
+    with _try_lock(path / STAMP_NAME, os.O_RDONLY) as is_free:
+        if not (is_free or is_forced):
+            raise SetupError(
+                f"The environment {path.name!r} is in use: containers have boxes with it. Delete "
+                f"them or wait until they expire, or {so} it with --force; their code then loses "
+                "its packages."
+            )
+        yield
+
+
+@contextlib.contextmanager
+def _try_lock(path: Path, flags: int = os.O_RDWR | os.O_CREAT) -> Iterator[bool]:
+    """Hold the lock of the file `path` if nobody else does; yield whether it is held."""
+    fd = os.open(path, flags | os.O_CLOEXEC, 0o644)
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(fd)
+
+
+def _is_built(path: Path) -> bool:
+    return (path / STAMP_NAME).is_file()
+
+
+def _read(path: Path) -> Named | None:
+    """Return the named environment at `path`; None if a build of ours did not put one there."""
+    try:
+        stamp = json.loads((path / STAMP_NAME).read_text())
+        record = Record(**{**stamp["named"], "name": path.name})
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    found = environment.read(path)
+    return Named(record, None if found is None else found[0])

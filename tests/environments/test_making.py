@@ -1,0 +1,201 @@
+"""Named environments of tiny packages, from an index of our own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from sanderling.environments import making
+from sanderling.environments.catalog import Catalog, Named
+from sanderling.environments.making import LOCK_NAME, Wish
+from sanderling.errors import SetupError
+from tests.environments.wheels import offline, wheel
+
+
+class Workshop:
+    """A folder of environments, an index, and what was said while one was built."""
+
+    def __init__(self, root: Path) -> None:
+        self.folder = root / "environments"
+        self.index = root / "index"
+        self.there = Catalog(self.folder)
+        self.said: list[str] = []
+        wheel(self.index, "plum")
+        wheel(self.index, "pear")
+
+    def make(self, requirements: str = "plum\n", **options: object) -> Named:
+        fields = {k: options.pop(k) for k in ("preload", "is_upgrade", "name") if k in options}
+        wish = replace(Wish(name="a", requirements=requirements, is_bare=True), **fields)
+        self.said.clear()
+        return making.make(wish, self.there, self.said.append, **options)
+
+    def lock(self) -> str:
+        return (self.folder / "a" / LOCK_NAME).read_text()
+
+    def left(self) -> list[str]:
+        return sorted(p.name for p in self.folder.iterdir() if not p.name.endswith(".lock"))
+
+
+@pytest.fixture
+def workshop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workshop:
+    made = Workshop(tmp_path)
+    for name, value in offline(made.index).items():
+        monkeypatch.setenv(name, value)
+    return made
+
+
+def test_it_holds_what_was_asked_for_and_its_papers(workshop: Workshop):
+    made = workshop.make("plum\npear>=1\n", preload="plum")
+    assert made.environment is not None
+    ran = [made.environment.python, "-I", "-c", "import plum, pear; print(plum.__file__)"]
+    where = subprocess.check_output(ran, text=True)
+
+    assert dict(made.environment.packages) == {"plum": "1.0", "pear": "1.0"}
+    assert where.startswith(str(workshop.folder / "a"))
+    assert workshop.lock().count("--hash=sha256:") == 2
+    assert (made.record.requirements, made.record.preload) == ("plum\npear>=1\n", "plum")
+    assert made.record.bytes > 0
+    assert workshop.left() == ["a"]
+    assert workshop.there.names() == ["default", "a"]
+
+
+def test_a_name_that_is_taken_is_refused_and_says_how_to_replace_it(workshop: Workshop):
+    first = workshop.make()
+    with pytest.raises(SetupError, match="--replace"):
+        workshop.make("pear\n")
+
+    assert workshop.there.get("a") == first
+
+
+def test_a_rebuild_is_exact_until_an_upgrade_is_asked_for(workshop: Workshop):
+    workshop.make()
+    wheel(workshop.index, "plum", "2.0")
+    again = workshop.make(may_replace=True)
+    newer = workshop.make(may_replace=True, is_upgrade=True)
+
+    assert again.environment is not None
+    assert newer.environment is not None
+    assert again.environment.packages == {"plum": "1.0"}
+    assert newer.environment.packages == {"plum": "2.0"}
+    assert workshop.left() == ["a"]
+
+
+def test_a_failed_build_leaves_what_was_there_and_what_it_had_resolved(workshop: Workshop):
+    old = workshop.make()
+    with pytest.raises(SetupError, match="no module 'peach'"):
+        workshop.make("pear\n", may_replace=True, preload="peach")
+    there = workshop.there.get("a")
+    wheel(workshop.index, "pear", "2.0")
+    made = workshop.make("pear\n", may_replace=True)
+
+    assert there == old
+    assert any("again" in line for line in workshop.said)
+    assert made.environment is not None
+    assert made.environment.packages == {"pear": "1.0"}
+    assert workshop.left() == ["a"]
+
+
+def test_what_killed_builds_of_any_name_left_is_swept(workshop: Workshop):
+    (workshop.folder / ".b.building-dead" / "lib").mkdir(parents=True)
+    workshop.make()
+
+    assert workshop.left() == ["a"]
+
+
+def test_a_module_that_is_not_there_is_not_preloaded_and_one_below_a_package_is(
+    workshop: Workshop,
+):
+    files = {"fig/__init__.py": "raise SystemExit('imported')\n", "fig/leaf.py": ""}
+    wheel(workshop.index, "fig", files=files)
+    made = workshop.make("fig\n", preload="fig.leaf, json.decoder")
+
+    assert made.record.preload == "fig.leaf, json.decoder"
+    with pytest.raises(SetupError, match=r"no module 'fig\.root'"):
+        workshop.make("fig\n", may_replace=True, preload="fig.root")
+
+
+def test_nothing_of_a_package_runs_on_this_machine(workshop: Workshop, tmp_path: Path):
+    trace = tmp_path / "trace"
+    leave = f"open({str(trace)!r}, 'a').write('ran ')\n"
+    wheel(
+        workshop.index,
+        "quince",
+        files={
+            "quince.pth": f"import os; {leave}",
+            "sitecustomize.py": leave,
+            "usercustomize.py": leave,
+            "paths.pth": "quince_more\n",
+            "quince.py": leave,
+            "quince_more/inner.py": "",
+        },
+    )
+    made = workshop.make("quince\n", preload="quince")
+    assert made.environment is not None
+    # The zygote's Python is started so; it stands behind its wall only some lines later.
+    subprocess.check_call([made.environment.python, "-I", "-c", "import inner"])
+
+    assert not trace.exists()
+    assert [line for line in workshop.said if "switched off" in line] == [
+        "quince.pth would run when Python starts; it is switched off",
+        "sitecustomize.py would run when Python starts; it is switched off",
+        "usercustomize.py would run when Python starts; it is switched off",
+    ]
+
+
+@pytest.mark.parametrize("path", ["bin/python", "pyvenv.cfg"])
+def test_a_package_that_takes_the_place_of_python_is_not_installed(workshop: Workshop, path: str):
+    wheel(workshop.index, "medlar", files={f"medlar-1.0.data/data/{path}": "#!/bin/false\n"})
+
+    with pytest.raises(SetupError):
+        workshop.make("medlar\n")
+    assert workshop.there.names() == ["default"]
+
+
+def test_a_removed_environment_is_gone_and_its_name_free(workshop: Workshop):
+    workshop.make()
+    workshop.there.remove("a", is_forced=False, progress=print)
+
+    assert workshop.left() == []
+    with pytest.raises(SetupError, match="There are none yet"):
+        workshop.there.get("a")
+    workshop.make()
+
+
+def test_an_environment_whose_python_is_gone_is_listed_and_can_be_removed(workshop: Workshop):
+    workshop.make()
+    shutil.rmtree(workshop.folder / "a" / "bin")
+    [found] = workshop.there.all()
+    workshop.there.remove("a", is_forced=False, progress=print)
+
+    assert found.environment is None
+    assert workshop.there.all() == []
+
+
+@pytest.mark.parametrize("name", ["", "A", "a b", "../a", "-a", "a-", "default", "x" * 41, ".a"])
+def test_a_name_that_is_none_is_refused(workshop: Workshop, name: str):
+    with pytest.raises(SetupError):
+        workshop.make(name=name)
+
+
+def test_a_folder_that_is_no_environment_is_left_alone(workshop: Workshop):
+    (workshop.folder / "a").mkdir(parents=True)
+    (workshop.folder / "a" / "mine.txt").write_text("x")
+    for options in ({}, {"may_replace": True, "is_forced": True}):
+        with pytest.raises(SetupError, match="left alone"):
+            workshop.make(**options)
+
+    assert os.listdir(workshop.folder / "a") == ["mine.txt"]
+
+
+def test_it_is_built_for_the_python_that_is_named(workshop: Workshop):
+    wish = Wish(name="a", requirements="plum\n", python=Path(sys.executable), is_bare=True)
+    made = making.make(wish, workshop.there, workshop.said.append)
+
+    assert made.environment is not None
+    assert made.environment.python_version == ".".join(map(str, sys.version_info[:3]))
