@@ -143,23 +143,26 @@ async def test_a_box_that_sends_a_lingering_socket_is_ended_and_nobody_waits(
     assert answer == SURVIVED
 
 
-async def test_a_flood_between_cells_is_hardly_listened_to(box: Box) -> None:
+async def test_a_flood_between_cells_is_not_listened_to(box: Box) -> None:
     await printed(
         box,
-        "import os, time\n"
+        "import contextlib, os, time\n"
         "if os.fork() == 0:\n"
+        "    os.set_blocking(1, False)\n"
         "    count, until = 0, time.monotonic() + 1\n"
-        "    while time.monotonic() < until: count += os.write(1, b'x' * 65536)\n"
+        "    while time.monotonic() < until:\n"
+        "        with contextlib.suppress(BlockingIOError): count += os.write(1, b'x' * 65536)\n"
         "    open('/mnt/data/part', 'w').write(str(count))\n"
         "    os.rename('/mnt/data/part', '/mnt/data/count'); os._exit(0)",
     )
 
-    # A host that listens takes hundreds of megabytes in a second.
-    assert int(await until_there(box, "count")) < 50 << 20
-    assert await printed(box, "print(6 * 7)") == SURVIVED
+    # A host that listens takes hundreds of megabytes in a second; what one pipe holds waits.
+    assert int(await until_there(box, "count")) < 1 << 20
+    text = await printed(box, "print(6 * 7)")
+    assert re.sub(r"\[cell 1\] |x", "", text) == SURVIVED
 
 
-async def test_what_is_said_between_cells_is_not_the_next_cells(box: Box) -> None:
+async def test_what_is_said_between_cells_is_not_taken_for_the_next_cells(box: Box) -> None:
     await printed(
         box,
         "import subprocess\n"
@@ -167,7 +170,9 @@ async def test_what_is_said_between_cells_is_not_the_next_cells(box: Box) -> Non
     )
     await until_there(box, "done")
 
-    assert await printed(box, "print(6 * 7)") == SURVIVED
+    # How much of it the host takes before the next cell is over is not promised.
+    lines = (await printed(box, "print(6 * 7)")).splitlines()
+    assert [line for line in lines if line != "[cell 1] between"] == [SURVIVED]
 
 
 async def test_a_million_changes_between_the_streams_are_not_a_million_entries(box: Box) -> None:

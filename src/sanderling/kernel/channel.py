@@ -8,7 +8,9 @@ is dropped. In a forked child the socket is closed, and text goes to the descrip
 
 from __future__ import annotations
 
+import array
 import contextlib
+import fcntl
 import os
 import select
 import socket
@@ -26,6 +28,9 @@ DESCRIPTORS: dict[Stream, int] = {"stdout": 1, "stderr": 2}
 _PATIENCE_S = 1.0  # the host needs 0.1 ms; a machine on its knees gets more
 _PATIENCE_LOST_S = 0.002  # per message, while some program writes without end
 _PAUSE_S = 20e-6
+_FIRST_SPARE_FD = 16
+_BESIDE_BYTES = socket.CMSG_SPACE(4 * array.array("i").itemsize)  # four descriptors
+_CLOSE_ON_EXEC = int(socket.MSG_CMSG_CLOEXEC)  # a plain number: it is passed for each message
 _CONTINUATION = range(0x80, 0xC0)  # bytes inside a UTF-8 character
 
 _LOGS: dict[Stream, bytes] = {
@@ -36,7 +41,8 @@ _LOGS: dict[Stream, bytes] = {
 _DONE = protocol.prefix({"op": "done", "nonce": "%b", "status": "%b"})
 
 # Taken now: these run while user code may have put others in their place.
-_write, _close, _exit = os.write, os.close, os._exit
+_write, _close, _exit, _dup2 = os.write, os.close, os._exit, os.dup2
+_fcntl, _DUPLICATE = fcntl.fcntl, fcntl.F_DUPFD_CLOEXEC
 _len, _OSError = len, OSError
 _now, _sleep, _POLLIN = time.monotonic, time.sleep, select.POLLIN
 
@@ -48,6 +54,8 @@ class Channel:
         self.is_child = False
         self._host = host
         self._send: Callable[[bytes], int] = host.send
+        self._receive = host.recvmsg
+        self._received: list[int] = []  # descriptors that came with the last message
         self._pipes = pipes
         self._border = border
         # Reentrant: a __del__ that prints may run at any allocation, in the middle of a message.
@@ -108,7 +116,40 @@ class Channel:
 
     def receive(self) -> bytes:
         """Return the host's next message; empty when it has closed the socket."""
-        return self._host.recv(protocol.MESSAGE_BYTES_MAX + 1)
+        message, beside, _, _ = self._receive(
+            protocol.MESSAGE_BYTES_MAX + 1, _BESIDE_BYTES, _CLOSE_ON_EXEC
+        )
+        if beside:
+            self._received = [fd for _, _, data in beside for fd in array.array("i", data)]
+        return message
+
+    def renew_pipes(self) -> None:
+        """
+        Take the pipes that came with the last message in place of the present ones.
+
+        If there was no room for their descriptors, because user code has used up all, nothing is
+        changed, and what it prints past us is taken for an earlier cell's.
+        """
+        received, self._received = self._received, []
+        targets = (*DESCRIPTORS.values(), *self._pipes.values())
+        spare: list[int] = []
+        try:
+            # First out of the way: user code may have closed a target, and its number was free.
+            for fd in received:
+                spare.append(_fcntl(fd, _DUPLICATE, _FIRST_SPARE_FD))  # noqa: PERF401 - as above
+        except _OSError:
+            received += spare
+            spare = []
+        for fd in received:
+            _close(fd)
+        if len(spare) == len(targets):
+            for fd, target in zip(spare, targets, strict=True):
+                _dup2(fd, target, target in DESCRIPTORS.values())
+            for pipe in self._pipes.values():
+                self._poller.register(pipe, _POLLIN)
+            self._patience_s = _PATIENCE_S
+        for fd in spare:
+            _close(fd)
 
     def send(self, op: str, body: bytes = b"", **fields: Any) -> None:
         """

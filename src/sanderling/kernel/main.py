@@ -155,6 +155,8 @@ class Kernel:
             return
         if frame.header["op"] == "configure":
             self._configure(frame.header)
+        elif frame.header["op"] == "pipes":
+            self._channel.renew_pipes()
         else:
             self._execute(frame.header, frame.body.decode("utf-8", "surrogatepass"))
 

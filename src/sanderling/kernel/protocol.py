@@ -115,6 +115,7 @@ FROM_HOST: Mapping[str, Shape] = {
             "proxy": _text_or_null(NAME_CHARS_MAX),
         }
     ),
+    "pipes": Shape({}),
     "execute": Shape({"cell": _is_count, "nonce": _is_nonce}, has_body=True),
 }
 

@@ -20,14 +20,14 @@ import signal
 import socket
 import sys
 import termios
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from sanderling.errors import BoxDied, SpawnFailed
 from sanderling.kernel import protocol
 from sanderling.observe import logs
-from sanderling.sandbox import processors, watchdog
+from sanderling.sandbox import pipes, processors, watchdog
 from sanderling.sandbox.base import BoxLimits, Error, Image, Result
 from sanderling.sandbox.freezer import Freezer
 from sanderling.sandbox.group import Counts, Group
@@ -54,6 +54,10 @@ class Descriptors:
     socket: socket.socket
     out: int
     err: int
+
+    def streams(self) -> dict[int, Stream]:
+        """The read ends, and what arrives at each."""
+        return {self.out: "stdout", self.err: "stderr"}
 
     def close(self) -> None:
         self.socket.close()
@@ -126,7 +130,9 @@ class Box:
         self._assembler = protocol.Assembler()
         self._is_listening = False
         self._rest: asyncio.TimerHandle | None = None  # while not listening to a living box
-        self._pipes: dict[int, Stream] = {descriptors.out: "stdout", descriptors.err: "stderr"}
+        self._pipes: dict[int, Stream] = descriptors.streams()
+        self._old_pipes = pipes.OldPipes()
+        self._has_leftovers = False  # the last cell left something running
         self._loop.add_reader(pidfd, self._on_death)
         self._listen()
 
@@ -211,11 +217,14 @@ class Box:
         Leaving the iteration early does not stop the cell: interrupt or kill it first.
         """
         assert self._cell is None
+        if self._has_leftovers:
+            await self._renew_pipes()
         self._cells += 1
         self._listen()
         self._drop_waiting_bytes()
         cell = self._cell = Cell(secrets.token_hex(16), self._logs_bytes_max)
         self._assembler.expect(cell.nonce)
+        self._old_pipes.begin(cell)
         try:
             header = {"op": "execute", "cell": self._cells, "nonce": cell.nonce}
             self.thaw()
@@ -228,15 +237,46 @@ class Box:
                 yield shown
         finally:
             self._cell = None
+            self._old_pipes.end()
             self._assembler.drop_unfinished()
         before, self._counts = self._counts, self._count()
+        self._has_leftovers = cell.status != "died" and self.has_company()
+        if self._has_leftovers:
+            self._stop_listening()  # what they write from now on is for the next cell, marked
         yield CellEnded(
             cell.status,
             is_out_of_memory=self._counts.oom_kills > before.oom_kills,
             dropped_bytes=cell.dropped_bytes,
             is_crowded=self._counts.refused > before.refused,
             is_throttled=self._counts.throttled > before.throttled,
+            has_leftovers=self._has_leftovers,
         )
+
+    async def _renew_pipes(self) -> None:
+        """
+        Give the kernel other pipes: what earlier cells have left running keeps those it has.
+
+        Where there are no more to be had, the next cell shares those of the last.
+        """
+        if self._old_pipes.is_full():
+            return
+        try:
+            made, theirs = pipes.make()
+        except OSError:
+            return
+        self._stop_listening()
+        for fd in self._descriptors.streams().keys() - self._pipes.keys():
+            os.close(fd)  # all its writers are gone
+        self._old_pipes.add(self._pipes, self._cells)
+        self._pipes = made
+        self._descriptors.out, self._descriptors.err = made
+        try:
+            await self._send({"op": "pipes"}, b"", theirs)
+        except BoxDied:
+            pass  # the cell that is about to be sent finds out
+        finally:
+            for fd in theirs:
+                os.close(fd)
 
     def _count(self) -> Counts:
         return self._group.counts() if self._group is not None else Counts()
@@ -321,14 +361,17 @@ class Box:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._pidfd, number)
 
-    async def _send(self, header: dict[str, Any], body: bytes) -> None:
-        """Send one value. Raises BoxDied."""
+    async def _send(self, header: dict[str, Any], body: bytes, fds: Sequence[int] = ()) -> None:
+        """Send one value; descriptors beside it, if it is one message. Raises BoxDied."""
         for message in protocol.split(header, body):
             while True:
                 if self.is_dead:
                     raise BoxDied
                 try:
-                    self._descriptors.socket.send(message)
+                    if fds:
+                        socket.send_fds(self._descriptors.socket, [message], fds)
+                    else:
+                        self._descriptors.socket.send(message)
                     break
                 except BlockingIOError:
                     await self._until_writable()
@@ -359,6 +402,7 @@ class Box:
             while self._take_bytes(fd, stream, _PIPE_READ_MAX):
                 pass
         self._stop_listening()
+        self._old_pipes.close()
         self._dead.set()
         if self._configured is not None and not self._configured.done():
             self._configured.set_exception(BoxDied())

@@ -288,7 +288,7 @@ class Keeper:
                 self._end_without_box(execution, duration_ms, notices)
                 return
             notices.append(RESTARTED)
-        elif self._living_box().has_company():
+        elif ended.has_leftovers:
             await self._still_box()
         found = await self.files.changes()
         notices += what_was_full(ended, self.files.room(), told)

@@ -21,8 +21,9 @@ SOCKET_PATH_BYTES_MAX = 107
 # Of the host: a socket, two pipes, a pidfd, /mnt/data twice, four namespaces, four files of its
 # control groups, the listener of its way out; and one connection of somebody who follows its cell.
 _DESCRIPTORS_PER_BOX = 16
-# What the host needs besides: its own, the pool, boxes on their way, calls.
-_DESCRIPTORS_KEPT = 256
+# What the host needs besides: its own, the pool, boxes on their way, calls, the pipes of what
+# earlier cells have left running.
+_DESCRIPTORS_KEPT = 768
 
 
 def memory_bytes(*, proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup")) -> int:

@@ -33,6 +33,7 @@ class CellEnded:
     dropped_bytes: logs, results and images left out because the cell showed too much.
     is_crowded: it was refused a process or a thread, because there were too many.
     is_throttled: its processors were used up at times.
+    has_leftovers: threads or processes are left in the box beside the kernel's one thread.
     """
 
     status: Literal["ok", "error", "interrupted", "died"]
@@ -40,6 +41,7 @@ class CellEnded:
     dropped_bytes: int
     is_crowded: bool = False
     is_throttled: bool = False
+    has_leftovers: bool = False
 
 
 Shown = Logs | Result | Image | Error | CellEnded

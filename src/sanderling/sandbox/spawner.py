@@ -26,7 +26,7 @@ from sanderling.errors import MachineFull, SpawnFailed
 from sanderling.kernel.limits import PROCESSES_MAX
 from sanderling.observe import logs
 from sanderling.records import MEMORY_TIER_BYTES
-from sanderling.sandbox import cgroup, uids, verify
+from sanderling.sandbox import cgroup, pipes, uids, verify
 from sanderling.sandbox.box import Box, Descriptors, Handles
 from sanderling.sandbox.group import Group
 from sanderling.sandbox.wall.identity import Uids
@@ -391,20 +391,9 @@ async def _until_ready(control: socket.socket, expected: int) -> Handles | None:
 def _descriptors() -> tuple[Descriptors, list[int]]:
     """Return the host's ends, and the kernel's ends in the order the zygote expects."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    out_read, out_write = os.pipe2(os.O_CLOEXEC)
-    err_read, err_write = os.pipe2(os.O_CLOEXEC)
-    for fd in (out_read, err_read):
-        os.set_blocking(fd, False)
-        # Whoever has a descriptor may open it again by name, as programs do with /dev/stdout; the
-        # box's user is not the one who made the pipe.
-        os.fchmod(fd, 0o666)
+    (out, err), ends = pipes.make()
     ours.setblocking(False)
-    # Opened anew, not duplicated: O_NONBLOCK belongs to what was opened, and the kernel, which may
-    # take it away from its own, must not be able to make the host wait.
-    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
-    read_ends = [os.open(f"/proc/self/fd/{fd}", flags) for fd in (out_read, err_read)]
-    kernel_ends = [theirs.detach(), out_write, err_write, *read_ends]
-    return Descriptors(ours, out_read, err_read), kernel_ends
+    return Descriptors(ours, out, err), [theirs.detach(), *ends]
 
 
 def _duplicates(fds: list[int]) -> list[int]:
