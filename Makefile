@@ -1,6 +1,8 @@
 # What each command does is in CONTRIBUTING.md. PYTHON=… picks the interpreter, ARGS=… is passed on.
 BIN := .venv/bin
 ARGS ?=
+# Tests wait more than they compute; each file stays in one process, with what it has started.
+TESTS_AT_ONCE ?= 2
 
 .PHONY: setup setup-dev demo test test-vm lint check fix serve bench lock wheel
 
@@ -14,7 +16,7 @@ demo: setup
 	@$(BIN)/sanderling demo $(ARGS)
 
 test: setup-dev
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n $(TESTS_AT_ONCE) --dist loadfile $(ARGS)
 
 test-vm: setup-dev
 	@$(BIN)/python -m tests.vm $(ARGS)

@@ -29,6 +29,12 @@ def guest_env() -> Environment:
     return builder.build(locate.default_env_dir(), None, print)
 
 
+@pytest.fixture
+def short_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder like tmp_path, of a name that leaves room for a socket's."""
+    return tmp_path_factory.mktemp("s")
+
+
 @pytest.fixture(scope="session")
 def guest_python(guest_env: Environment) -> Path:
     """The guest environment's interpreter."""

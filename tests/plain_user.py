@@ -26,8 +26,11 @@ from sanderling.environments import builder
 from sanderling.environments.environment import Environment
 
 TOP = Path(__file__).resolve().parents[1]
-PLAIN_UID = 12345
-SUBUID_FIRST = 200_000
+# Each worker of a parallel run has a user of its own: what a user may have, such as processes, is
+# counted for all that the user runs.
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+PLAIN_UID = 12345 + _WORKER
+SUBUID_FIRST = 200_000 + 65_536 * _WORKER
 
 READ_EVERYTHING = """
 import pathlib, sanderling

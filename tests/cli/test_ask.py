@@ -129,9 +129,10 @@ def test_an_answer_that_takes_too_long_is_124(server: LiveServer, tmp_path: Path
 
 
 @pytest.mark.sandbox
-def test_without_a_server_one_is_started_and_leaves_nothing(tmp_path: Path) -> None:
-    temporary = tmp_path / "tmp"
-    temporary.mkdir()
+def test_without_a_server_one_is_started_and_leaves_nothing(
+    tmp_path: Path, short_path: Path
+) -> None:
+    temporary = short_path
     env = clean_environ(TMPDIR=str(temporary), SANDERLING_ENV=str(guest_env()))
 
     result = sanderling("ask", "Run this:\n```python\n6 * 7\n```", env=env, cwd=tmp_path)
@@ -145,10 +146,9 @@ def test_without_a_server_one_is_started_and_leaves_nothing(tmp_path: Path) -> N
 @pytest.mark.sandbox
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_question_ends_its_server_too(
-    tmp_path: Path, number: signal.Signals, code: int
+    tmp_path: Path, short_path: Path, number: signal.Signals, code: int
 ) -> None:
-    temporary = tmp_path / "tmp"
-    temporary.mkdir()
+    temporary = short_path
     prompt = "Run this:\n```python\nimport time\nprint('begun', flush=True)\ntime.sleep(600)\n```"
     process = subprocess.Popen(
         [sys.executable, "-m", "sanderling", "ask", prompt],

@@ -191,10 +191,9 @@ async def test_a_log_that_grew_large_is_put_aside(launcher: Launcher):
 
 
 async def test_a_data_folder_with_a_long_name_works(
-    launcher: Launcher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    launcher: Launcher, tmp_path: Path, short_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    runtime = tmp_path / "run"
-    runtime.mkdir()
+    runtime = short_path
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
     launcher.data = tmp_path / ("d" * 120)
     first = await launcher()
