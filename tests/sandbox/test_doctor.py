@@ -25,6 +25,7 @@ NAMES = [
     "memory",
     "shared memory",
     "guest environment",
+    "programs",
     "network",
     "isolation gvisor",
     "isolation vm",

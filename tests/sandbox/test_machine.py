@@ -117,7 +117,7 @@ def test_no_more_boxes_are_made_than_there_are_descriptors_for():
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (1024, hard))
-        assert machine.boxes_max() == 48
+        assert machine.boxes_max() == 40
         resource.setrlimit(resource.RLIMIT_NOFILE, (200, hard))
         assert machine.boxes_max() == 1
     finally:

@@ -24,7 +24,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from sanderling.environments import preloads
+from sanderling.environments import preloads, programs
 from sanderling.environments.locate import find as find_environment
 from sanderling.errors import MachineUnfit, SanderlingError
 from sanderling.records import MEMORY_TIER_BYTES
@@ -103,7 +103,8 @@ async def examine(
     """
     findings = [_system(), _architecture(), *await _namespaces(), _seccomp(), _landlock()]
     findings += [_system_calls(), _control_groups(), _memory(), _shared_memory()]
-    findings += [await asyncio.to_thread(_environment, env), await _network(egress_domains)]
+    findings += [await asyncio.to_thread(_environment, env), _programs()]
+    findings += [await _network(egress_domains)]
     findings += [await _gvisor(env), _vm()]
     findings += await _box(env, findings, preload)
     return findings
@@ -331,6 +332,15 @@ def _environment(env: Path | None) -> Finding:
         return Finding("guest environment", False, detail, f"chmod -R a+rX {found.path}")
     detail = f"Python {found.python_version}, {len(found.packages)} packages, in {found.path}"
     return Finding("guest environment", True, detail)
+
+
+def _programs() -> Finding:
+    name = "programs"
+    lacking = programs.missing()
+    if not lacking:
+        return Finding(name, True, ", ".join(programs.PROGRAMS))
+    detail = f"code in boxes does without {', '.join(lacking)}"
+    return Finding(name, None, detail, programs.remedy(lacking))
 
 
 async def _network(egress_domains: str) -> Finding:

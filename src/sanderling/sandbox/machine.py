@@ -23,7 +23,7 @@ SOCKET_PATH_BYTES_MAX = 107
 _DESCRIPTORS_PER_BOX = 16
 # What the host needs besides: its own, the pool, boxes on their way, calls, the pipes of what
 # earlier cells have left running.
-_DESCRIPTORS_KEPT = 768
+_DESCRIPTORS_KEPT = 384
 
 
 def memory_bytes(*, proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup")) -> int:

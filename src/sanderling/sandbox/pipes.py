@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from sanderling.sandbox.shown import Cell, Stream
 
 OLD_PAIRS_MAX = 8  # of one box
-OLD_PAIRS_OF_ALL_MAX = 256  # of one host; `machine.py` leaves room for them
+OLD_PAIRS_OF_ALL_MAX = 64  # of one host; `machine.py` leaves room for them
 _READ_BYTES = 65536
 
 _Decoder = codecs.getincrementaldecoder("utf-8")
