@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import builtins
 import cProfile
+import functools
 import importlib
 import itertools
 import os
@@ -103,7 +104,13 @@ class Magics:
         self._scope = Scope(session.names, 1)
         self._folders: list[str] = []
         self.reloader = reloading.Reloader(session.names)
-        self._lines: dict[str, Callable[[str], object]] = {
+
+    # Made when the first command is met: few cells have one, and each box would have copies of the
+    # pages that some fifty functions lie on.
+
+    @functools.cached_property
+    def _lines(self) -> dict[str, Callable[[str], object]]:
+        return {
             "autoreload": self.reloader.configure,
             "cd": self._change_folder,
             "conda": lambda arguments: print(packages.answer(f"conda {arguments}")),
@@ -131,10 +138,13 @@ class Magics:
             "time": self._time,
             "timeit": lambda arguments: self._measure(arguments, None),
             "who": lambda kinds: self._list_names(kinds.split()),
-            "who_ls": lambda kinds: inspection.names_of(session.user_names(), kinds.split()),
+            "who_ls": lambda kinds: inspection.names_of(self._session.user_names(), kinds.split()),
             "whos": lambda kinds: self._list_names(kinds.split(), is_table=True),
         }
-        self._cells: dict[str, Callable[[str, str], object]] = {
+
+    @functools.cached_property
+    def _cells(self) -> dict[str, Callable[[str, str], object]]:
+        return {
             "!": lambda _, body: self._shell_lines(body),
             "capture": self._capture,
             "file": self._write_file,
