@@ -154,7 +154,9 @@ async def test_a_table_goes_out_and_comes_back(one_box: OneBox, kind: str):
         f"{write}\nback = {read}\nprint(back['a'].sum(), back['b'].tolist())"
     )
 
-    assert said.splitlines()[-1] == "3 ['x', 'ü 日本']"
+    *warnings, values = said.splitlines()
+    assert values == "3 ['x', 'ü 日本']"
+    assert not warnings or kind == "parquet by fastparquet"  # pandas gives that up, and says so
 
 
 @pytest.mark.parametrize("kind", DOCUMENTS)
