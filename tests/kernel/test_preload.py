@@ -180,6 +180,21 @@ def test_libraries_are_set_to_what_boxes_and_notebooks_have(guest_python: Path) 
     assert run(guest_python, code, **one) == [20, True]
 
 
+def test_old_spreadsheets_have_the_engine_that_lasts_if_it_is_installed(
+    guest_python: Path,
+) -> None:
+    hide = "sys.modules['python_calamine'] = None\n"  # as if it were not installed
+    code = (
+        "preload.preload(('pandas',)); import pandas\n"
+        "print(json.dumps([pandas.get_option(f'io.excel.{kind}.reader')"
+        " for kind in ('xlsx', 'xls', 'xlsb')]))"
+    )
+
+    one = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    assert run(guest_python, code, **one) == ["openpyxl", "calamine", "calamine"]
+    assert run(guest_python, hide + code, **one) == ["openpyxl", "auto", "auto"]
+
+
 @pytest.mark.parametrize("name", preload.STANDARD_MODULES)
 def test_a_standard_module_is_named_once(name: str) -> None:
     assert preload.STANDARD_MODULES.count(name) == 1

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import importlib
+import importlib.util
 import io
 import os
 import sys
@@ -242,6 +243,11 @@ def _warm_pandas() -> None:
     pandas: Any = sys.modules["pandas"]
     # Said outright, or pandas 3 warns with every .xlsx that its default is going to change.
     pandas.set_option("io.excel.xlsx.reader", "openpyxl")
+    # Or it warns with every .xls and .xlsb that their default is deprecated.
+    if importlib.util.find_spec("python_calamine"):
+        for kind in ("xls", "xlsb"):
+            with contextlib.suppress(ValueError):  # an older pandas has no such engine
+                pandas.set_option(f"io.excel.{kind}.reader", "calamine")
     # As in notebooks; pandas takes a process without a terminal for one that has a wide one.
     pandas.set_option("display.max_columns", 20)
     table = pandas.DataFrame({"key": numpy.arange(100) % 10, "value": numpy.arange(100.0)})
