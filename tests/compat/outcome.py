@@ -18,6 +18,7 @@ _SAME: tuple[tuple[str, str], ...] = (
     (r"/usr/bin/sh\b", "/bin/sh"),
     (r"\b0x[0-9a-f]{6,}\b", "0x…"),
     (r"/tmp/tmp\w{8}", "/tmp/tmp…"),
+    (r"(?<=Ran 1 test in )\d+\.\d{3}s", "… s"),
 )
 
 

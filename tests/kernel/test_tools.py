@@ -19,7 +19,7 @@ def test_a_table_is_shown_written_and_its_head_returned(science, module):
     )
 
     assert shown[-1] == ("done", "ok"), shown
-    assert [piece[0] for piece in shown[:-1]] == ["result", "stdout"]
+    assert [piece[0] for piece in shown[:-1]] == ["display", "stdout"]
     assert shown[1][1] == "5\n"
     assert (science.folder / f"{module} one.csv").read_text().splitlines()[:2] == ["a,b", "1,u"]
 

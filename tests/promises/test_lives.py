@@ -151,7 +151,10 @@ def held(tmp: Path) -> dict[str, Any]:
 
 
 def mounts(pid: int | str) -> int:
-    return len(Path(f"/proc/{pid}/mountinfo").read_text().splitlines())
+    try:
+        return len(Path(f"/proc/{pid}/mountinfo").read_text().splitlines())
+    except OSError:
+        return -1  # it is just ending
 
 
 def anonymous_bytes(pid: int | str) -> int:

@@ -80,7 +80,7 @@ async def test_a_new_box_has_run_no_cell(spawner: Spawner) -> None:
     await fresh.configure(LIMITS)
     code = (
         "import linecache, sys\n"
-        "print(In[:1], Out, repr(_), sorted(n for n in globals() if not n.startswith('__')))\n"
+        "print(In[:1], Out, repr(_), [n for n in globals() if not n.startswith('_')])\n"
         "print([n for n in linecache.cache if n.startswith('<cell ')], sys.argv, sys.stdin)\n"
         "1 / 0"
     )
@@ -90,7 +90,7 @@ async def test_a_new_box_has_run_no_cell(spawner: Spawner) -> None:
     fresh.release()
 
     assert logs(shown) == (
-        "[''] {} '' ['In', 'Out', '_', 'linecache', 'sys']\n['<cell 1>'] [''] "
+        "[''] {} '' ['In', 'Out', 'linecache', 'sys']\n['<cell 1>'] [''] "
         "<_io.TextIOWrapper name=0 mode='r' encoding='utf-8'>\n"
     )
     [error] = [s for s in shown if isinstance(s, Error)]

@@ -50,7 +50,8 @@ def values_of(kind: Any) -> st.SearchStrategy[Any]:
     if origin is tuple:
         return st.lists(values_of(arguments[0]), max_size=2).map(tuple)
     if origin is dict:
-        return st.dictionaries(st.text(), JSON, max_size=3)
+        values = JSON if arguments[1] is Any else values_of(arguments[1])
+        return st.dictionaries(st.text(), values, max_size=3)
     return {
         str: st.text(),
         int: st.integers(),

@@ -33,6 +33,11 @@ class RunningCell:
         """Whether nothing will happen any more."""
         return self._has_ended
 
+    @property
+    def is_told(self) -> bool:
+        """Whether its end is known, though what follows on it may go on for a moment."""
+        return bool(self._happenings) and isinstance(self._happenings[-1], Execution)
+
     async def follow(self) -> AsyncGenerator[ContainerHappening, None]:
         """
         Yield what happened and then what happens, an Execution last.
@@ -129,12 +134,10 @@ class Cells:
     ) -> RunningCell | None:
         """Return the cell if it is at work in that container of that organization."""
         cell = self._running.get(execution_id)
-        if cell is None or (cell.organization_id, cell.container_id) != (
-            organization_id,
-            container_id,
-        ):
+        if cell is None or cell.is_told:
             return None
-        return cell
+        is_theirs = (cell.organization_id, cell.container_id) == (organization_id, container_id)
+        return cell if is_theirs else None
 
     async def close(self) -> None:
         """Stop following every cell; their streams end with an error."""

@@ -50,6 +50,9 @@ class Cost:
     bytes: int  # by which the process grew
 
 
+_ARROW_ALLOCATOR = "JE_ARROW_MALLOC_CONF"  # of jemalloc, as pyarrow has it
+
+
 @dataclass(frozen=True, slots=True)
 class PreloadReport:
     """
@@ -96,6 +99,7 @@ def forget_one_thread() -> None:
     """The libraries are loaded: take out of the environment what was said for them alone."""
     for name in _ONE_THREAD:
         del os.environ[name]
+    os.environ.pop(_ARROW_ALLOCATOR, None)
 
 
 class _Meter:
@@ -136,7 +140,7 @@ def preload(names: Sequence[str], required: Sequence[str] = ()) -> PreloadReport
             a required one is not there.
     """
     # pandas imports pyarrow, whose allocator would start a thread when it is loaded.
-    os.environ.setdefault("JE_ARROW_MALLOC_CONF", "background_thread:false")
+    os.environ.setdefault(_ARROW_ALLOCATOR, "background_thread:false")
     loaded: list[str] = []
     missing: list[str] = []
     meter = _Meter()
