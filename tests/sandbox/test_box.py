@@ -486,3 +486,11 @@ async def test_a_zygote_that_is_refused_a_namespace_says_so_and_lives_on(
     other.kill()
     await other.wait_dead()
     other.release()
+
+
+async def test_the_heap_that_boxes_share_is_what_the_libraries_need(box: Box) -> None:
+    """Whatever a library only reserves would be real memory once it is in the shared file."""
+    maps = Path(f"/proc/{box.pid}/maps").read_text().splitlines()
+    areas = [line.split()[0].split("-") for line in maps if "memfd:heap" in line]
+
+    assert 20 << 20 < sum(int(end, 16) - int(start, 16) for start, end in areas) < 400 << 20

@@ -50,7 +50,9 @@ class Cost:
     bytes: int  # by which the process grew
 
 
-_ARROW_ALLOCATOR = "JE_ARROW_MALLOC_CONF"  # of jemalloc, as pyarrow has it
+# Read once by pyarrow, which pandas loads: its jemalloc would start a thread, and its mimalloc take
+# a gibibyte of addresses for a few kilobytes, all of which `heap.py` would put into its file.
+_ARROW = {"JE_ARROW_MALLOC_CONF": "background_thread:false", "ARROW_DEFAULT_MEMORY_POOL": "system"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,8 @@ def forget_one_thread() -> None:
     """The libraries are loaded: take out of the environment what was said for them alone."""
     for name in _ONE_THREAD:
         del os.environ[name]
-    os.environ.pop(_ARROW_ALLOCATOR, None)
+    for name in _ARROW:
+        os.environ.pop(name, None)
 
 
 class _Meter:
@@ -139,8 +142,7 @@ def preload(names: Sequence[str], required: Sequence[str] = ()) -> PreloadReport
         PreloadFailed: the process has more than one thread, a module is not what it should be, or
             a required one is not there.
     """
-    # pandas imports pyarrow, whose allocator would start a thread when it is loaded.
-    os.environ.setdefault(_ARROW_ALLOCATOR, "background_thread:false")
+    os.environ.update(_ARROW)
     loaded: list[str] = []
     missing: list[str] = []
     meter = _Meter()
