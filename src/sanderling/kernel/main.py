@@ -106,7 +106,6 @@ class Kernel:
         self._assembler = protocol.Assembler(protocol.FROM_HOST)
         self._data_folder = data_folder
         self._memory_bytes: int | None = None
-        self._has_run = False  # a cell
         _prepare_interpreter(self._display)
         fonts.install()
         Tools(self._display, data_folder).install()
@@ -117,17 +116,13 @@ class Kernel:
         """
         Answer the host until it closes the socket.
 
-        when_quiet: called if the host has nothing to say for a moment before the first cell: it is
-            making a box in advance.
+        when_quiet: called if the host has nothing to say for a moment after `ready`: it is making a
+            box in advance.
         """
         reseed()
         self.start()
-        if when_quiet is not None:
-            while not self._has_run and not self._channel.is_quiet(_QUIET_S):
-                if not self.answer():
-                    _exit(0)
-            if not self._has_run:
-                when_quiet(self)
+        if when_quiet is not None and self._channel.is_quiet(_QUIET_S):
+            when_quiet(self)
         while self.answer():
             pass
         _exit(0)
@@ -167,7 +162,6 @@ class Kernel:
     def forget(self) -> None:
         """Be again a kernel that has run no cell."""
         forget_cells()
-        self._has_run = False
         self._session = Session(self._display.show_result, self._channel)
         self._border.remember_builtins()
 
@@ -182,7 +176,6 @@ class Kernel:
         self._channel.send("configured")
 
     def _execute(self, header: Mapping[str, Any], source: str) -> None:
-        self._has_run = True
         self._channel.begin(header["nonce"])
         self._display.begin()
         report = self._attempt(lambda: self._session.run(source, header["cell"]))

@@ -33,6 +33,7 @@ _RESTART_DEADLINE_S = 30.0
 # A fork takes milliseconds and a box has 10 s of its own (`spawner.py`). A zygote that has not even
 # answered by then hangs, or the machine does; its boxes live, so it is not ended for that.
 _FORK_DEADLINE_S = 20.0
+_SETTLE_S = 0.04  # twice what a kernel waits for somebody to want it
 _USUAL_LIMITS = BoxLimits(MEMORY_TIER_BYTES["1g"])  # until somebody has asked for others
 
 
@@ -258,6 +259,9 @@ class Pool:
     async def _prepared(self, box: Box) -> Box:
         """Give a new box the limits that the next container will ask for. Raises SpawnFailed."""
         try:
+            # Left alone for a moment it settles (`kernel/rehearsal.py`); a box that is wanted now
+            # and then stands idle should not, as that takes memory.
+            await asyncio.sleep(_SETTLE_S)
             await box.prepare(self._limits)
         except BaseException:
             await _end(box)
