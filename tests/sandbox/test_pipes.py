@@ -7,6 +7,7 @@ import errno
 import fcntl
 import os
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -15,7 +16,7 @@ from sanderling.environments.environment import Environment
 from sanderling.sandbox import pipes
 from sanderling.sandbox.base import BoxLimits, Logs
 from sanderling.sandbox.box import Box
-from sanderling.sandbox.pipes import OLD_PAIRS_MAX, OldPipes
+from sanderling.sandbox.pipes import OLD_MAX, OldPipes
 from sanderling.sandbox.shown import Cell, CellEnded
 from sanderling.sandbox.spawner import Spawner
 from tests.sandbox.stages import until
@@ -95,11 +96,11 @@ async def test_what_is_printed_after_a_cell_is_over_is_in_the_next_one_and_marke
 async def test_pipes_that_nobody_holds_any_more_are_closed(box: Box):
     await printed(box, ECHO + "program = leave('gone')")
     await printed(box, "1")
-    assert OldPipes._of_all > 0
+    assert OldPipes.of_all > 0
 
     await printed(box, "program.stdin.close(); program.wait()")
     async with asyncio.timeout(30):
-        while OldPipes._of_all:
+        while OldPipes.of_all:
             await printed(box, "time.sleep(0.05)")
 
     assert await printed(box, "subprocess.run(['echo', 'on'])") == "on\n"
@@ -136,13 +137,32 @@ async def test_a_box_without_descriptors_to_spare_goes_on(
     assert await printed(box, "subprocess.run(['echo', 'mine'])") == "mine\n"
 
 
+async def test_pipes_that_cannot_all_be_made_leave_none(monkeypatch: pytest.MonkeyPatch):
+    before = open_descriptors()
+    opened, open_file = 0, os.open
+
+    def open_once(*arguments: Any) -> int:
+        nonlocal opened
+        opened += 1
+        if opened == 2:
+            raise OSError(errno.EMFILE, "Too many open files")
+        return open_file(*arguments)
+
+    monkeypatch.setattr(os, "open", open_once)
+    with pytest.raises(OSError, match="Too many"):
+        pipes.make()
+    monkeypatch.undo()
+
+    assert open_descriptors() == before
+
+
 async def test_the_oldest_pipes_are_closed_when_there_are_too_many(box: Box):
     await printed(box, ECHO + "kept = []")
     before = open_descriptors()
-    for _ in range(OLD_PAIRS_MAX + 3):
+    for _ in range(OLD_MAX // 2 + 3):
         await printed(box, "kept.append(leave('x'))")
 
-    assert open_descriptors() - before == 2 * OLD_PAIRS_MAX
+    assert open_descriptors() - before == OLD_MAX
 
 
 async def test_death_closes_all_of_them(spawner: Spawner):
@@ -154,7 +174,7 @@ async def test_death_closes_all_of_them(spawner: Spawner):
     await box.wait_dead()
     box.release()
 
-    assert OldPipes._of_all == 0
+    assert OldPipes.of_all == 0
     await until(lambda: open_descriptors() <= before)  # groups are removed in a thread
 
 

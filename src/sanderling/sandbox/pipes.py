@@ -14,15 +14,13 @@ from __future__ import annotations
 
 import asyncio
 import codecs
-import contextlib
 import os
-from collections import deque
 from dataclasses import dataclass, field
 
 from sanderling.sandbox.shown import Cell, Stream
 
-OLD_PAIRS_MAX = 8  # of one box
-OLD_PAIRS_OF_ALL_MAX = 64  # of one host; `machine.py` leaves room for them
+OLD_MAX = 16  # pipes of one box; two for each cell that left something
+OLD_OF_ALL_MAX = 128  # of one host; `machine.py` leaves room for them
 _READ_BYTES = 65536
 
 _Decoder = codecs.getincrementaldecoder("utf-8")
@@ -35,21 +33,28 @@ def make() -> tuple[dict[int, Stream], list[int]]:
 
     Raises OSError.
     """
-    ends = [os.pipe2(os.O_CLOEXEC), os.pipe2(os.O_CLOEXEC)]
-    for fd, _ in ends:
-        os.set_blocking(fd, False)
-        # Whoever has a descriptor may open it again by name, as programs do with /dev/stdout; the
-        # box's user is not the one who made the pipe.
-        os.fchmod(fd, 0o666)
-    # Opened anew, not duplicated: O_NONBLOCK belongs to what was opened, and the kernel, which may
-    # take it away from its own, must not be able to make the host wait.
-    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
-    again = [os.open(f"/proc/self/fd/{fd}", flags) for fd, _ in ends]
-    (out, out_write), (err, err_write) = ends
-    return {out: "stdout", err: "stderr"}, [out_write, err_write, *again]
+    made: list[int] = []
+    try:
+        for _ in ("stdout", "stderr"):
+            made += os.pipe2(os.O_CLOEXEC)
+        out, out_write, err, err_write = made
+        for fd in (out, err):
+            os.set_blocking(fd, False)
+            # Whoever has a descriptor may open it again by name, as programs do with /dev/stdout;
+            # the box's user is not the one who made the pipe.
+            os.fchmod(fd, 0o666)
+            # Opened anew, not duplicated: O_NONBLOCK belongs to what was opened, and the kernel,
+            # which may take it away from its own, must not be able to make the host wait.
+            flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+            made.append(os.open(f"/proc/self/fd/{fd}", flags))
+    except OSError:
+        for fd in made:
+            os.close(fd)
+        raise
+    return {out: "stdout", err: "stderr"}, [out_write, err_write, *made[4:]]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Old:
     """One pipe of an earlier cell."""
 
@@ -73,44 +78,41 @@ class _Old:
 class OldPipes:
     """The pipes of a box's earlier cells. Its methods belong to one event loop."""
 
-    _of_all = 0  # pairs that the boxes of this process keep
+    of_all = 0  # pipes that the boxes of this process keep
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._pairs: deque[list[_Old]] = deque()
+        self._kept: list[_Old] = []  # oldest first
         self._cell: Cell | None = None
 
     @classmethod
     def is_full(cls) -> bool:
         """Whether all boxes together keep as many as they may."""
-        return cls._of_all >= OLD_PAIRS_OF_ALL_MAX
+        return cls.of_all >= OLD_OF_ALL_MAX
 
     def add(self, pipes: dict[int, Stream], cell: int) -> None:
         """Keep the pipes that `cell` was the last to have for itself."""
-        mark = f"[cell {cell}] "
-        self._pairs.append([_Old(fd, stream, mark) for fd, stream in pipes.items()])
-        OldPipes._of_all += 1
-        while len(self._pairs) > OLD_PAIRS_MAX:
-            self._drop(self._pairs[0])
+        self._kept += [_Old(fd, stream, f"[cell {cell}] ") for fd, stream in pipes.items()]
+        OldPipes.of_all += len(pipes)
+        while len(self._kept) > OLD_MAX:
+            self._drop(self._kept[0])
 
     def begin(self, cell: Cell) -> None:
         """A cell runs: show in it what arrives, until `end`."""
         self._cell = cell
-        for pair in self._pairs:
-            for old in pair:
-                old.is_in_line = False  # the line before was cut off by the end of a cell
-                self._loop.add_reader(old.fd, self._on_bytes, old)
+        for old in self._kept:
+            old.is_in_line = False  # the line before was cut off by the end of a cell
+            self._loop.add_reader(old.fd, self._on_bytes, old)
 
     def end(self) -> None:
         """No cell runs: whatever arrives waits."""
         self._cell = None
-        for pair in self._pairs:
-            for old in pair:
-                self._loop.remove_reader(old.fd)
+        for old in self._kept:
+            self._loop.remove_reader(old.fd)
 
     def close(self) -> None:
-        while self._pairs:
-            self._drop(self._pairs[0])
+        while self._kept:
+            self._drop(self._kept[0])
 
     def _on_bytes(self, old: _Old) -> None:
         if self._cell is None or self._cell.has_ended:
@@ -121,20 +123,11 @@ class OldPipes:
             return
         if data:
             self._cell.add_logs(old.stream, old.marked(data))
-            return
-        self._close(old)
-        for pair in [pair for pair in self._pairs if old in pair]:
-            pair.remove(old)
-            if not pair:
-                self._drop(pair)
+        else:
+            self._drop(old)
 
-    def _drop(self, pair: list[_Old]) -> None:
-        for old in pair:
-            self._close(old)
-        with contextlib.suppress(ValueError):
-            self._pairs.remove(pair)
-            OldPipes._of_all -= 1
-
-    def _close(self, old: _Old) -> None:
+    def _drop(self, old: _Old) -> None:
+        self._kept.remove(old)
+        OldPipes.of_all -= 1
         self._loop.remove_reader(old.fd)
         os.close(old.fd)

@@ -408,8 +408,13 @@ async def _until_ready(control: socket.socket, expected: int) -> Handles | None:
 
 def _descriptors() -> tuple[Descriptors, list[int]]:
     """Return the host's ends, and the kernel's ends in the order the zygote expects."""
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     (out, err), ends = pipes.make()
+    try:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    except OSError:
+        for fd in (out, err, *ends):
+            os.close(fd)
+        raise
     ours.setblocking(False)
     return Descriptors(ours, out, err), [theirs.detach(), *ends]
 
