@@ -242,7 +242,7 @@ def test_outputs_while_code_runs_are_an_event_only_where_asked_for():
         "sequence_number": 14,
         "item_id": "ci_1",
         "output_index": 1,
-        "output": {"index": 0, "type": "logs", "logs": "1\n"},
+        "output": {"index": 0, "is_more": True, "type": "logs", "logs": "1\n"},
     }
     assert [n for n in names(wires) if n != OUTPUT_DELTA] == NAMES
     assert [wire["sequence_number"] for wire in wires] == list(range(len(wires)))

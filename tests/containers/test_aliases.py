@@ -32,6 +32,7 @@ FILES = [
         # Not what is to be found once: nor another extension, which is a file to be made.
         (f"glob('*.gz'); open('{ID}')", [ID]),
         (f"to_csv('/mnt/data/{ID}.csv')", [ID]),
+        (f"i = '{ID}'; [n for n in os.listdir('.') if n.endswith('.gz')]", [ID]),
         ("open('file-2.csv')", ["file-2"]),
         (f"{ID}x", []),
         ("file-3", []),

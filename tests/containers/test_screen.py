@@ -26,6 +26,12 @@ def test_text_is_kept_as_a_terminal_shows_it_in_the_end(text: str, seen: str) ->
     assert settled(text) == seen
 
 
+def test_a_number_that_nobody_reads_is_left_alone() -> None:
+    text = "x\r\x1b[" + "1" * 5000 + "A"
+
+    assert settled(text) == "[" + "1" * 5000 + "A"
+
+
 @pytest.mark.parametrize("text", ["\r" * 1_000_000, "x\b" * 500_000, "\x1b[A\n" * 300_000])
 def test_text_that_would_take_too_long_is_kept_as_it_is(text: str) -> None:
     assert settled(text) == text

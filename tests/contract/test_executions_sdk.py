@@ -214,3 +214,36 @@ def test_a_stream_says_what_was_cleared(client: OpenAI, container_id: str):
             outputs[event["index"] :] = [event["output"]]
     assert outputs == [{"type": "logs", "stream": "stdout", "logs": "b\n"}]
     assert events[-1]["execution"]["outputs"] == outputs
+
+
+@in_a_real_kernel
+def test_a_file_that_the_code_saved_over_a_shown_picture_outlives_it(
+    client: OpenAI, container_id: str
+):
+    code = (
+        "from IPython.display import clear_output\nimport matplotlib.pyplot as plt, time\n"
+        "plt.plot([1]); plt.title('T'); plt.show()\n"
+        "import os\n"
+        "while not os.path.exists('t.png'): time.sleep(0.01)\n"
+        "open('t.png', 'w').write('mine'); clear_output(); print('end')"
+    )
+    execution = run(client, container_id, code)
+
+    assert execution["outputs"] == [{"type": "logs", "stream": "stdout", "logs": "end\n"}]
+    assert [(f["path"], f["bytes"]) for f in execution["files"]] == [("/mnt/data/t.png", 4)]
+
+
+@in_a_real_kernel
+def test_a_picture_that_text_has_replaced_is_no_file(client: OpenAI, container_id: str):
+    code = (
+        "import matplotlib.pyplot as plt, os, time\n"
+        "from IPython.display import update_display\n"
+        "figure = plt.figure(); plt.title('T')\n"
+        "display(figure, display_id='one'); plt.close()\n"
+        "while not os.path.exists('t.png'): time.sleep(0.01)\n"
+        "update_display('gone', display_id='one')"
+    )
+    execution = run(client, container_id, code)
+
+    assert [output["text"] for output in execution["outputs"]] == ["'gone'"]
+    assert execution["files"] == []

@@ -4,7 +4,6 @@ import errno
 import os
 import socket
 import stat
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,27 +12,6 @@ from sanderling.errors import InvalidRequest, NotFound, TooLarge
 from sanderling.sandbox import box_files
 from sanderling.sandbox.box_files import PartFile
 from sanderling.sandbox.snapshots import walk
-
-
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
-    folder = tmp_path / "data"
-    folder.mkdir()
-    return folder
-
-
-@pytest.fixture
-def data_fd(data: Path) -> Iterator[int]:
-    fd = os.open(data, os.O_RDONLY | os.O_DIRECTORY)
-    yield fd
-    os.close(fd)
-
-
-@pytest.fixture
-def secret(tmp_path: Path) -> Path:
-    path = tmp_path / "secret"
-    path.write_text("of the host")
-    return path
 
 
 def read(data_fd: int, path: str) -> bytes:

@@ -17,13 +17,6 @@ from sanderling.sandbox.snapshots import Snapshot, walk
 
 
 @pytest.fixture
-def data(tmp_path: Path) -> Path:
-    folder = tmp_path / "data"
-    folder.mkdir()
-    return folder
-
-
-@pytest.fixture
 def folder(data: Path) -> Iterator[DataFolder]:
     fd = os.open(data, os.O_RDONLY | os.O_DIRECTORY)
     made = DataFolder(fd, None)

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -11,27 +10,6 @@ import pytest
 from sanderling.sandbox import box_files, snapshots
 from sanderling.sandbox.base import ChangedFile
 from sanderling.sandbox.snapshots import Snapshot, difference, walk
-
-
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
-    folder = tmp_path / "data"
-    folder.mkdir()
-    return folder
-
-
-@pytest.fixture
-def data_fd(data: Path) -> Iterator[int]:
-    fd = os.open(data, os.O_RDONLY | os.O_DIRECTORY)
-    yield fd
-    os.close(fd)
-
-
-@pytest.fixture
-def secret(tmp_path: Path) -> Path:
-    path = tmp_path / "secret"
-    path.write_text("of the host")
-    return path
 
 
 def test_a_walk_sees_regular_files_with_clean_names_only(data: Path, data_fd: int, secret: Path):

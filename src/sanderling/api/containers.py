@@ -16,7 +16,7 @@ from sanderling.api.network import NetworkPolicy, asked_domains, policy_object
 from sanderling.api.paging import list_object, page_of
 from sanderling.api.replies import deleted, json_reply
 from sanderling.api.routing import Organization, Partners
-from sanderling.api.validation import RequestModel
+from sanderling.api.validation import EnvironmentName, RequestModel
 from sanderling.errors import InvalidRequest
 from sanderling.records import Container, MemoryTier
 
@@ -26,10 +26,6 @@ router = APIRouter()
 FILE_IDS_MAX = 50
 # A week: longer than that, state belongs into files.
 IDLE_MINUTES_MAX = 7 * 24 * 60
-
-
-# An extension: OpenAI's containers have one set of packages. What there is decides the operator.
-EnvironmentName = Annotated[str, Field(min_length=1, max_length=64)]
 
 
 class ExpiresAfter(RequestModel):

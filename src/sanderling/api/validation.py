@@ -12,9 +12,9 @@ Source: the wording and codes are those OpenAI's API answers with; clients match
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from sanderling.errors import InvalidRequest
@@ -43,6 +43,9 @@ _EXPECTED = {
     "model_type": "an object",
     "model_attributes_type": "an object",
 }
+
+# An extension: OpenAI's containers have one set of packages. What there is decides the operator.
+EnvironmentName = Annotated[str, Field(min_length=1, max_length=64)]
 
 
 class RequestModel(BaseModel):

@@ -14,7 +14,7 @@ from openai import AsyncOpenAI, AsyncStream
 
 from sanderling.cli.answering import sdk_errors_as_ours
 from sanderling.cli.execution import Job, Place
-from sanderling.containers import charts
+from sanderling.containers import parts
 from sanderling.errors import ProtocolBroken
 from sanderling.sandbox.base import (
     ChangedFile,
@@ -109,9 +109,9 @@ class RemoteContainer:
 
 def _parts(output: dict[str, Any]) -> tuple[tuple[str, str], ...]:
     """Return what a server tells of a value beside its text or picture."""
-    parts = tuple((str(mime), str(text)) for mime, text in output.get("data", {}).items())
+    data = tuple((str(mime), str(text)) for mime, text in output.get("data", {}).items())
     chart = output.get("chart")
-    return parts if chart is None else (*parts, (charts.CHART_TYPE, json.dumps(chart)))
+    return data if chart is None else (*data, (parts.CHART_TYPE, json.dumps(chart)))
 
 
 @asynccontextmanager

@@ -11,7 +11,7 @@ import click
 
 from sanderling.cli import terminal
 from sanderling.cli.saving import SavedFile
-from sanderling.containers import charts
+from sanderling.containers import parts
 from sanderling.containers.screen import settled
 from sanderling.sandbox.base import Cleared, Ended, Error, Happening, Image, Logs, Result
 
@@ -84,9 +84,9 @@ class Json:
 
     def _put(self, shown: Result | Image, output: dict[str, Any]) -> None:
         """Add a value, or put it in the place of the one it takes."""
-        if shown.parts and (data := charts.data_of(shown.parts)):
+        if shown.parts and (data := parts.data_of(shown.parts)):
             output["data"] = data
-        if isinstance(shown, Image) and (chart := charts.chart_of(shown.parts)) is not None:
+        if isinstance(shown, Image) and (chart := parts.chart_of(shown.parts)) is not None:
             output["chart"] = chart
         place = self._places.get(shown.display_id or "") if shown.is_update else None
         if place is not None:

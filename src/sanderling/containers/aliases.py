@@ -61,6 +61,8 @@ def _spelled(file_id: str, endings: list[str], code: str) -> Iterator[str]:
     if code.count(file_id) > sum(code.count(file_id + ending) for ending in endings):
         yield file_id
     for ending in endings:
-        # f"{file_id}.csv", file_id + ".csv"; not "*.csv", which is to find each file once.
-        if any(before + ending in code for before in (file_id, "}", "'", '"')):
+        # Put to the id as it is, as f"{file_id}.csv" and as file_id + ".csv"; a ".csv" that stands
+        # elsewhere is to find each file once.
+        escaped = re.escape(ending)
+        if re.search(rf"(?:{re.escape(file_id)}|\}}|\+\s*['\"]){escaped}", code):
             yield file_id + ending

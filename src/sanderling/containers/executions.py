@@ -15,7 +15,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import assert_never
 
-from sanderling.containers import charts
+from sanderling.containers import parts
 from sanderling.containers.aliases import aliases, mentions_ids
 from sanderling.containers.boxes import VARIABLES_GONE, Boxes, Live
 from sanderling.containers.collecting import Collector
@@ -218,19 +218,19 @@ class Cell:
             return  # the host is gone, and every box with it
 
     async def _take(self, happening: Happening, live: Live) -> None:
+        if isinstance(happening, Result | Image) and happening.is_update:
+            replaced = [p for p, i in self._pictures.items() if i == happening.display_id]
+            await self._drop_pictures(replaced, live)
         match happening:
             case Logs(stream=stream, text=text):
                 self._tell(self._log.add(LogsOutput(stream, text)))
             case Result(text=text):
-                self._show(happening, ResultOutput(text, charts.data_of(happening.parts)))
+                self._show(happening, ResultOutput(text, parts.data_of(happening.parts)))
             case Cleared():
                 await self._clear(live)
             case Error(name=name, message=message, traceback=traceback):
                 self._tell(self._log.add(ErrorOutput(name, message, traceback)))
             case Image():
-                if happening.is_update:
-                    replaced = [p for p, i in self._pictures.items() if i == happening.display_id]
-                    await self._drop_pictures(replaced, live)
                 try:
                     file = await self._keep_image(happening, live)
                 except (StorageFull, TooLarge) as error:
@@ -240,8 +240,8 @@ class Cell:
                     return
                 encoded = base64.b64encode(happening.data).decode("ascii")
                 data_url = f"data:{happening.mime};base64,{encoded}"
-                chart = charts.chart_of(happening.parts)
-                data = charts.data_of(happening.parts)
+                chart = parts.chart_of(happening.parts)
+                data = parts.data_of(happening.parts)
                 self._show(happening, ImageOutput(data_url, file.id, file.path, chart, data))
             case Ended():
                 raise AssertionError("Ended is not an output")
@@ -260,13 +260,24 @@ class Cell:
         self._tell(self._log.clear())
 
     async def _drop_pictures(self, paths: Sequence[str], live: Live) -> None:
+        """Take back files that hold what was shown; not what the code has put there since."""
         async with live.lock:
             for path in paths:
                 del self._pictures[path]
-                self._collector.forget(path)
-                if not live.is_closed:
+                if not live.is_closed and await self._is_ours(path):
+                    self._collector.forget(path)
                     await self._boxes.delete(self._container.id, path)
                     await self._files.drop_path(self._container.id, path)
+
+    async def _is_ours(self, path: str) -> bool:
+        """Whether the picture that we have kept still stands at `path` in the box."""
+        kept = await self._files.at(self._container.id, path)
+        if kept is None:
+            return False
+        try:
+            return await self._files.holds(kept, self._sandbox.read_file(self._container.id, path))
+        except NotFound:
+            return True  # the code took it away: nobody has it
 
     async def _keep_image(self, image: Image, live: Live) -> ContainerFile:
         """Return the container file of a picture: the one the code saved, or one we make."""

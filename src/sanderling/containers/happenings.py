@@ -21,9 +21,8 @@ class OutputAppeared:
     """
     An output, or more of one.
 
-    index: counts the outputs of the execution. A LogsOutput with the index of the happening before
-        it continues that output; append its text. Any other output with an index that was told
-        before takes the place of that one.
+    index: counts the outputs of the execution. A LogsOutput with an index that was told before
+        continues that output: append its text. Any other takes the place of that one.
     """
 
     index: int

@@ -9,9 +9,10 @@ that comes out of a box is either clean or refused, never repaired.
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Container
 from pathlib import PurePosixPath
+
+from sanderling.sandbox.box_files import is_clean_character
 
 MOUNT = "/mnt/data"
 
@@ -24,15 +25,12 @@ _SEPARATORS = re.compile(r"[/\\]")
 
 # What joins 👩 and 💻 to one picture, and what Persian and the scripts of India are spelled with.
 _JOINERS = "\u200c\u200d"
+# Nobody sees them, so a name with one is taken for the name without: soft hyphen, zero widths.
+_INVISIBLE = "\u00ad\u200b\u2060\ufeff"
 
 
 def _is_readable(character: str) -> bool:
-    # C is every control, format (bidirectional overrides, zero widths), surrogate and private
-    # character: none belongs in a name that people compare by eye. Z but the space are separators.
-    if character in _JOINERS:
-        return True
-    category = unicodedata.category(character)
-    return character == " " or not category.startswith(("C", "Z"))
+    return character not in _INVISIBLE and is_clean_character(character)
 
 
 def _cut(text: str, bytes_max: int) -> str:

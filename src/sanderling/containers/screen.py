@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 
-_TOKEN = re.compile(r"[\r\n\b]|\x1b\[[0-9;?]*[A-Za-z]|[^\r\n\b\x1b]+|\x1b")
+# Digits are few: Python refuses to read numbers of thousands of them.
+_TOKEN = re.compile(r"[\r\n\b]|\x1b\[[0-9;?]{0,16}[A-Za-z]|[^\r\n\b\x1b]+|\x1b")
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-_MOVES = re.compile(r"\r(?!\n)|\x08|\x1b\[[0-9;?]*[A-HJKf]")
+_MOVES = re.compile(r"\r(?!\n)|\x08|\x1b\[[0-9;?]{0,16}[A-HJKf]")
 
 
 _WORK_MAX = 1_200_000  # a fifth of a second

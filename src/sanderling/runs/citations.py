@@ -62,12 +62,17 @@ def uncited_artifacts(items: Iterable[Item]) -> tuple[tuple[Artifact, ...], set[
     shown: set[str] = set()
     for item in items:
         if isinstance(item, CodeCallItem):
-            for artifact in item.artifacts:
-                artifacts.pop(artifact.file_id, None)
-                if artifact.change != "deleted":
-                    artifacts[artifact.file_id] = artifact
-            shown |= {o.file_id for o in item.outputs if isinstance(o, ImageOutput)}
+            note_artifacts(item, artifacts, shown)
     return tuple(artifacts.values()), shown
+
+
+def note_artifacts(item: CodeCallItem, artifacts: dict[str, Artifact], shown: set[str]) -> None:
+    """Take what a cell did to files into those that are to be cited, and what it showed."""
+    for artifact in item.artifacts:
+        artifacts.pop(artifact.file_id, None)
+        if artifact.change != "deleted":
+            artifacts[artifact.file_id] = artifact
+    shown |= {o.file_id for o in item.outputs if isinstance(o, ImageOutput)}
 
 
 def _links(text: str, files: Sequence[ContainerFile]) -> Iterator[Citation]:

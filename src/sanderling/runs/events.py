@@ -96,9 +96,8 @@ class OutputAdded:
     """
     Output appeared while the cell runs.
 
-    `index` counts the execution's outputs; a LogsOutput with the index of the event before it
-    continues that output (append its text), any other output begins a new one, or takes the place
-    of the one whose index it has.
+    `index` counts the execution's outputs; a LogsOutput with an index that was told before
+    continues that output (append its text), any other takes the place of that one.
     """
 
     item_id: str

@@ -20,7 +20,7 @@ from sanderling.records import (
     RefusalPart,
     TextPart,
 )
-from sanderling.runs.citations import annotate, mentions_files, uncited_artifacts
+from sanderling.runs.citations import annotate, mentions_files, note_artifacts
 from sanderling.runs.events import (
     Event,
     MessageFinished,
@@ -65,12 +65,7 @@ class Writer:
         """Tell `event`, which closes `item`."""
         self.entries.append(item)
         if isinstance(item, CodeCallItem):
-            artifacts, shown = uncited_artifacts([item])
-            self._uncited |= {artifact.file_id: artifact for artifact in artifacts}
-            self._shown |= shown
-            for artifact in item.artifacts:
-                if artifact.change == "deleted":
-                    self._uncited.pop(artifact.file_id, None)
+            note_artifacts(item, self._uncited, self._shown)
         await self.tell(event)
 
     async def text(self, text: str) -> bool:

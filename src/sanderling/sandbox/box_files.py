@@ -81,15 +81,18 @@ def try_out() -> None:
         os.close(root)
 
 
+def is_clean_character(character: str) -> bool:
+    """Whether a name with this character can be shown, logged and downloaded as it is."""
+    return character not in _BIDI and unicodedata.category(character) not in _FORBIDDEN_CATEGORIES
+
+
 def is_clean_name(name: str) -> bool:
     """Whether a single name can be shown, logged and downloaded as it is."""
-    if name in ("", ".", "..") or "/" in name or _BIDI & set(name):
+    if name in ("", ".", "..") or "/" in name:
         return False
     if name.isascii() and name.isprintable():
         return len(name) <= NAME_BYTES_MAX
-    if any(unicodedata.category(character) in _FORBIDDEN_CATEGORIES for character in name):
-        return False
-    return len(name.encode()) <= NAME_BYTES_MAX
+    return all(map(is_clean_character, name)) and len(name.encode()) <= NAME_BYTES_MAX
 
 
 def parts_below_data(path: str) -> list[str]:

@@ -115,6 +115,7 @@ class Cell:
         self._all_values = 0
         self._ready: collections.deque[Shown | _Replaceable] = collections.deque()
         self._replaceable: dict[str, _Replaceable] = {}  # of what is ready
+        self._displayed: set[str] = set()  # ids that this cell has shown
         self._frames = _Frames()
         self._is_held = False
         self._logs_bytes_max = logs_bytes_max
@@ -199,7 +200,10 @@ class Cell:
             self._values += 1
         else:
             size = _value_bytes(value)  # as it is counted when it goes
-            self._values += not value.is_update
+            # An update of what an earlier cell has shown is one more to be seen.
+            self._values += not (value.is_update and value.display_id in self._displayed)
+            if value.display_id is not None:
+                self._displayed.add(value.display_id)
         self._all_values += 1
         self._values_bytes += size
         if not self._has_room:
@@ -232,6 +236,7 @@ class Cell:
                 self._values_bytes -= _value_bytes(value)
         self._ready.clear()
         self._replaceable.clear()
+        self._displayed.clear()
         self._tail.clear()
         self._tail_bytes = self._dropped_logs = self._values = self.dropped_bytes = 0
         self._head_left = self._logs_bytes_max // 2

@@ -22,6 +22,7 @@ from sanderling.api.responses.objects import (
     response_object,
 )
 from sanderling.records import (
+    LogsOutput,
     MessageItem,
     Part,
     ReasoningItem,
@@ -263,7 +264,9 @@ class ResponseProjection:
             case OutputAdded(item_id=item_id, index=index, output=output):
                 if not self._with_output_deltas:
                     return []
-                shown = {"index": index, **output_object(output)}
+                # On this wire results and errors are logs too, and those are whole.
+                is_more = isinstance(output, LogsOutput)
+                shown = {"index": index, "is_more": is_more, **output_object(output)}
                 return [self._on_item(OUTPUT_DELTA, item_id, output=shown)]
             case OutputsCleared(item_id=item_id):
                 return [self._on_item(OUTPUT_CLEARED, item_id)] if self._with_output_deltas else []

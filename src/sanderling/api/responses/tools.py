@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, assert_never
 from pydantic import Field, PlainValidator
 
 from sanderling.api.network import NetworkPolicy, asked_domains, policy_object
-from sanderling.api.validation import RequestModel, by_json_type, by_type_field
+from sanderling.api.validation import EnvironmentName, RequestModel, by_json_type, by_type_field
 from sanderling.errors import InvalidRequest
 from sanderling.models.base import CODE_TOOL_NAME
 from sanderling.records import (
@@ -54,7 +54,7 @@ class Auto(RequestModel):
     file_ids: Annotated[list[str], Field(max_length=FILE_IDS_MAX)] | None = None
     memory_limit: MemoryTier | None = None
     network_policy: NetworkPolicy | None = None
-    environment: Annotated[str, Field(min_length=1, max_length=64)] | None = None  # an extension
+    environment: EnvironmentName | None = None
 
 
 class CodeInterpreter(RequestModel):

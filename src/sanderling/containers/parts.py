@@ -11,6 +11,8 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+from sanderling.kernel.protocol import is_clean
+
 CHART_TYPE = "application/vnd.sanderling.chart+json"
 CHART_BYTES_MAX = 512 << 10
 _DEPTH_MAX = 8
@@ -43,9 +45,12 @@ def _integer(digits: str) -> int | float:
 
 
 def _is_shallow(value: object, depth: int) -> bool:
+    """Whether it is no deeper than that, and all in it can be written as JSON again."""
+    if isinstance(value, str):
+        return is_clean(value)
     if not isinstance(value, dict | list):
         return not (isinstance(value, float) and value in (float("inf"), float("-inf")))
     if depth == 0:
         return False
-    inner = value.values() if isinstance(value, dict) else value
+    inner = [*value, *value.values()] if isinstance(value, dict) else value
     return all(_is_shallow(item, depth - 1) for item in inner)
