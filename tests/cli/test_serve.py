@@ -10,10 +10,11 @@ import threading
 import urllib.request
 from pathlib import Path
 
+import httpx
 import openai
 import pytest
 
-from sanderling.cli.serving import base_url, listen
+from sanderling.cli.serving import KEEP_ALIVE_S, base_url, listen
 from sanderling.errors import SetupError
 from tests.cli.live import LiveServer, clean_environ, guest_env, sanderling, serving
 
@@ -53,6 +54,13 @@ def test_the_url_names_the_port_that_was_really_taken() -> None:
 
         assert url == f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
         assert base_url("::1", listener).startswith("http://[::1]:")
+
+
+def test_a_client_lets_go_of_an_idle_connection_before_the_server_does() -> None:
+    expiry = httpx.Limits().keepalive_expiry
+
+    assert expiry is not None
+    assert expiry < KEEP_ALIVE_S
 
 
 def test_a_data_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:

@@ -35,6 +35,10 @@ STREAM_END_S_MAX = 5
 PORT_MAX = 65535
 # Connections that wait while the server is busy; uvicorn's own number.
 _BACKLOG = 2048
+# How long a connection stays open between two requests: longer than any client keeps one to use
+# again (httpx 5 s, aiohttp 15 s, proxies 60 s, Go 90 s). The one who closes first must be the
+# client, or now and then its next request meets a connection that is just being closed.
+KEEP_ALIVE_S = 120
 
 
 async def run_server(
@@ -214,6 +218,7 @@ async def _answer(
         # A proxy's word about who the client is counts for nothing here: nothing depends on it.
         proxy_headers=False,
         timeout_graceful_shutdown=STREAM_END_S_MAX,
+        timeout_keep_alive=KEEP_ALIVE_S,
     )
     server = _Server(config, services, ready)
     stop.server = server

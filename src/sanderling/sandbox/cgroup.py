@@ -332,9 +332,13 @@ def _sweep(bases: Iterable[Path]) -> None:
 
 
 def _started(pid: str) -> str:
-    """When process `pid` began, in ticks since the machine did; empty if there is none."""
-    _, _, fields = _read(Path(f"/proc/{pid}/stat")).rpartition(")")
-    return fields.split()[19] if fields else ""
+    """
+    When process `pid` began, in ticks since the machine did; empty if there is none.
+
+    A zombie is none: it keeps its number for as long as its parent does not ask after it.
+    """
+    fields = _read(Path(f"/proc/{pid}/stat")).rpartition(")")[2].split()
+    return fields[19] if fields and fields[0] not in ("Z", "X") else ""
 
 
 def _remove_all(folders: Iterable[Path]) -> None:

@@ -391,22 +391,25 @@ async def test_a_head_without_end_is_answered_431_and_not_kept(here: World) -> N
 async def test_a_silent_connection_a_silent_server_and_a_silent_tunnel_are_ended(
     here: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("KEEP_S_MAX", "IDLE_S_MAX", "HEAD_S_MAX"):
-        monkeypatch.setattr(visit, name, 0.1)
-
     async def silence(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
         await asyncio.Event().wait()
 
     here.servers[SITE, 80] = here.servers[SITE, 443] = silence
     place = here.box()
+    with monkeypatch.context() as patch:
+        patch.setattr(visit, "KEEP_S_MAX", 0.1)
+        async with Caller(place) as caller:
+            assert await caller.rest() == b""
+    with monkeypatch.context() as patch:
+        patch.setattr(visit, "IDLE_S_MAX", 0.1)
+        async with Caller(place) as caller:
+            await caller.say(GET)
+            assert await caller.rest() == b""
     async with Caller(place) as caller:
-        assert await caller.rest() == b""
-    async with Caller(place) as caller:
-        await caller.say(GET)
-        assert await caller.rest() == b""
-    async with Caller(place) as caller:
-        await caller.say(CONNECT + client_hello("site.example"))
+        await caller.say(CONNECT)
         await caller.head()
+        monkeypatch.setattr(visit, "IDLE_S_MAX", 0.1)  # from the next byte on
+        await caller.say(client_hello("site.example"))
         assert await caller.rest() == b""
 
     assert [e.reason for e in here.entries] == ["timed out", "timed out"]

@@ -244,6 +244,7 @@ class Visit:
             return
         loop = asyncio.get_running_loop()
         await loop.sock_sendall(connection, first)
+        self._keep_alive()
         entry.bytes_up += len(first)
         client = self._client.socket
 
