@@ -20,16 +20,20 @@ import uv
 
 from sanderling.errors import SetupError
 
-# Settings of uv or Python that would choose other packages, another Python or another place.
+# Settings of uv or Python that would choose other packages, another Python or another place, or
+# have what was installed run.
 _FORGOTTEN = (
     "CONDA_PREFIX",
     "PYTHONHOME",
     "PYTHONPATH",
     "UV_BUILD_CONSTRAINT",
+    "UV_COMPILE_BYTECODE",
     "UV_CONSTRAINT",
     "UV_EXCLUDE_NEWER",
+    "UV_LINK_MODE",
     "UV_NO_BINARY",
     "UV_NO_BINARY_PACKAGE",
+    "UV_NO_BUILD_ISOLATION",
     "UV_OVERRIDE",
     "UV_PROJECT_ENVIRONMENT",
     "UV_PYTHON",

@@ -119,7 +119,7 @@ def describe(folder: Path, facts: Facts, *, lock_digest: str | None) -> Environm
 
 
 def write_stamp(
-    folder: Path, facts: Facts, *, lock_digest: str, profile: str | None = None
+    folder: Path, facts: Facts, *, lock_digest: str | None, profile: str | None = None
 ) -> None:
     """Declare the environment in `folder` complete."""
     stamp = {"lock_digest": lock_digest, "profile": profile, **asdict(facts)}

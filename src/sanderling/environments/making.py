@@ -8,8 +8,8 @@ gets its name in one rename. The lock stays in the environment, and a rebuild is
 
 Nothing of a package runs on this machine, neither now nor when boxes are made: only wheels are
 installed, the environment's Python is asked what it is before they are, byte code is written by the
-Python it is built on, and what Python would run by itself at its start (`.pth` files that import,
-`sitecustomize`) is put out of its way. The packages' code runs behind the wall or not at all.
+Python it is built on, and that one is started for boxes too (`wall/activation.py`). The packages'
+code runs behind the wall or not at all.
 """
 
 from __future__ import annotations
@@ -48,8 +48,6 @@ LOCK_NAME = "requirements.lock"
 # Raise it when this module makes another environment from the same lock.
 _MAKER_VERSION = 1
 _PINNED = re.compile(r"^(?P<pin>[A-Za-z0-9][^\s\\]*==[^\s\\]+(?:\s*;[^\\]*)?)", re.MULTILINE)
-_STARTUP_NAMES = re.compile(r"^(?:sitecustomize|usercustomize)(?:\.|$)")
-_OFF = ".off"
 
 Progress = Callable[[str], None]
 
@@ -226,7 +224,6 @@ def _fill(
     installed = ["pip", "sync", "--require-hashes", "--no-build", "--allow-empty-requirements"]
     run_uv([*installed, "--python", python, locked.path], progress)
     site = _site_packages(stage, facts)
-    _disarm(site, progress)
     if _start_of(stage) != before:
         raise SetupError(
             "One of the packages puts itself in the place of the environment's own Python, so "
@@ -269,23 +266,6 @@ def _start_of(stage: Path) -> dict[str, str]:
 def _site_packages(stage: Path, facts: Facts) -> Path:
     major, minor, _ = facts.version
     return stage / "lib" / f"python{major}.{minor}" / "site-packages"
-
-
-def _disarm(site: Path, progress: Progress) -> None:
-    """
-    Put out of Python's way what it would run at its start, before the zygote has built its wall.
-
-    `.pth` files that only name folders are left alone.
-    """
-    for path in sorted(site.iterdir()):
-        is_startup = _STARTUP_NAMES.match(path.name) is not None
-        if path.suffix == ".pth":
-            lines = path.read_bytes().splitlines()
-            is_startup = any(line.startswith((b"import ", b"import\t")) for line in lines)
-        if is_startup:
-            path.rename(path.with_name(path.name + _OFF))
-            if path.stem != "_virtualenv":  # uv's own
-                progress(f"{path.name} would run when Python starts; it is switched off")
 
 
 def _check_preload(names: Sequence[str], site: Path) -> None:

@@ -29,7 +29,7 @@ START_DEADLINE_S = 60.0  # importing everything takes 1.5 s on a quiet machine
 _FDS_MAX = 8
 
 _BOOTSTRAP = (
-    "import sys, importlib; _, root, module, control, *arguments = sys.argv; "
+    "import sys, importlib; _, root, sys.executable, module, control, *arguments = sys.argv; "
     "sys.path.insert(0, root); main = importlib.import_module(module).main; "
     "sys.path.remove(root); main(int(control), *arguments)"
 )
@@ -119,8 +119,12 @@ def _start_process(
     python: Path, module: str, control_fd: int, arguments: tuple[str, ...]
 ) -> subprocess.Popen[bytes]:
     package_root = str(Path(sanderling.__file__).parents[1])
+    # What the environment's link leads to: the link itself would make Python run the environment's
+    # start-up files, here and now (`wall/activation.py`).
+    base = os.path.realpath(python)
     # -I: nothing of the operator's own Python settings; stdout and stderr are the host's log.
-    command = [str(python), "-I", "-B", "-c", _BOOTSTRAP, package_root, module, str(control_fd)]
+    command = [base, "-I", "-B", "-c", _BOOTSTRAP, package_root, str(python), module]
+    command.append(str(control_fd))
     return subprocess.Popen(
         [*command, *arguments],
         pass_fds=[control_fd],

@@ -32,6 +32,7 @@ from typing import Any, NoReturn
 from sanderling.kernel import heap, preload, rehearsal
 from sanderling.kernel import main as kernel_main
 from sanderling.sandbox.wall import (
+    activation,
     egress,
     identity,
     landlock,
@@ -189,6 +190,7 @@ def _warm_up(
     os.environ.clear()
     os.environ.update(preload.environ(plan.path, mounts.HOME))
     mounts.mount_scratch(covered)
+    activation.activate()
     os.makedirs(os.environ["MPLCONFIGDIR"])
     if plan.mpl_config is not None:
         shutil.copytree(plan.mpl_config, os.environ["MPLCONFIGDIR"], dirs_exist_ok=True)
