@@ -227,6 +227,17 @@ async def test_writing_of_every_script_is_drawn_without_a_warning(one_box: OneBo
     assert said == "drawn"
 
 
+async def test_fonts_were_looked_for_before_the_fork(one_box: OneBox):
+    said = await one_box.text(
+        "from matplotlib import font_manager, pyplot as plt; import io\n"
+        "known = font_manager.FontManager._findfont_cached.cache_info().misses\n"
+        "plt.title('日本語'); plt.savefig(io.BytesIO()); plt.close()\n"
+        "font_manager.FontManager._findfont_cached.cache_info().misses - known"
+    )
+
+    assert said == "0"
+
+
 async def test_an_old_spreadsheet_opens(one_box: OneBox):
     await one_box.put("old.xls", (Path(__file__).parent / "old.xls").read_bytes())
     said = await one_box.text("import pandas as pd\nprint(pd.read_excel('old.xls')['b'].tolist())")

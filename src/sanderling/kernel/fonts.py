@@ -36,22 +36,17 @@ def _wrap_manager(module: ModuleType) -> None:
     if find is None:
         return  # a matplotlib that has no fallback, or another one than we know
 
+    # Now, not with the first text: a zygote then looks for all its boxes.
+    known = _paths_of(module.fontManager)  # type: ignore[attr-defined,unused-ignore]
+
     @functools.wraps(find)
     def find_and_fall_back(
         self: Any, prop: Any, fontext: str = "ttf", *rest: Any, **named: Any
     ) -> list[Any]:
         found: list[Any] = find(self, prop, fontext, *rest, **named)
         if fontext == "ttf":
-            found += [path for path in fallbacks(self) if path not in found]
+            found += [path for path in known if path not in found]
         return found
-
-    known: list[Any] | None = None
-
-    def fallbacks(self: Any) -> list[Any]:
-        nonlocal known
-        if known is None:
-            known = _paths_of(self)
-        return known
 
     manager._find_fonts_by_props = find_and_fall_back  # noqa: SLF001 - it has no public way
 
