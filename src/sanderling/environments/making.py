@@ -100,8 +100,9 @@ def make(
     there.sweep()
     with staging.alone(target, progress, advice=catalog.ADVICE):
         old = _old(target, may_replace=may_replace)
-        with catalog.unused(target, is_forced=is_forced, so="replace"):
-            pass  # looked at now, so that nobody waits for a build that cannot end well
+        if not is_forced:
+            # Looked at now, so that nobody waits for a build that cannot end well.
+            catalog.check_unused(target, so="replace")
         locked = _lock(wish, target, old, base, version, defaults, progress)
         with staging.folder_beside(target) as stage:
             _fill(stage, target, wish, locked, base, progress)

@@ -22,14 +22,17 @@ from sanderling.errors import SetupError
 _NOT_COMPILED = r"/(tests?|benchmarks)/"
 
 
+def lock_file(target: Path) -> Path:
+    """Return the file whose lock is held while `target` is made, replaced or removed."""
+    return target.parent / f".{target.name}.lock"
+
+
 @contextlib.contextmanager
 def alone(target: Path, progress: Callable[[str], None], *, advice: str) -> Iterator[None]:
     """Hold the lock of `target`: of two builds one works and the other waits and finds it done."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(
-            target.parent / f".{target.name}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644
-        )
+        descriptor = os.open(lock_file(target), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
     except OSError as error:
         raise SetupError(
             f"The guest environment cannot be made in {target.parent}: {error.strerror}. {advice}"
