@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -84,6 +85,18 @@ def test_a_rebuild_is_exact_until_an_upgrade_is_asked_for(workshop: Workshop):
     assert again.environment.packages == {"plum": "1.0"}
     assert newer.environment.packages == {"plum": "2.0"}
     assert workshop.left() == ["a"]
+
+
+def test_a_package_whose_hash_is_given_is_that_one_or_nothing_is_installed(workshop: Workshop):
+    [file] = (workshop.index / "plum").glob("*.whl")
+    right = hashlib.sha256(file.read_bytes()).hexdigest()
+    with pytest.raises(SetupError, match="not the one whose hash"):
+        workshop.make(f"plum==1.0 --hash=sha256:{'0' * 64}\n")
+    assert workshop.there.names() == ["default"]
+    workshop.make(f"plum==1.0 --hash=sha256:{right} --hash=sha256:{'0' * 64}\npear\n")
+
+    assert workshop.lock().count("--hash=") == 3
+    assert right in workshop.lock()
 
 
 def test_a_failed_build_leaves_what_was_there_and_what_it_had_resolved(workshop: Workshop):

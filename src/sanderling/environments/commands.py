@@ -149,8 +149,9 @@ def _explain(said: str, otherwise: str) -> str:
         )
     if _WRONG_HASH.search(said):
         return (
-            "A package that was downloaded is not the one in the lock file, so nothing was "
-            f"installed. The package index or something on the way to it alters files.\n{said}"
+            "A package that was downloaded is not the one whose hash is in the lock file or the "
+            "requirements, so nothing was installed. That hash is wrong, or the package index or "
+            f"something on the way to it alters files.\n{said}"
         )
     if _NO_WHEEL.search(said):
         return f"A locked package has no build for this machine and Python.\n{said}"

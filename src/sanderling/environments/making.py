@@ -187,6 +187,8 @@ def _resolve(
             said, python_version=python_version, is_bare=wish.is_bare
         ),
     )
+    pinned = requirements_module.pin_hashes(unfinished.read_text(), wish.requirements)
+    unfinished.write_text(pinned)
     unfinished.replace(plan / LOCK_NAME)
 
 
