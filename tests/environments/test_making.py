@@ -16,7 +16,7 @@ from sanderling.environments import making
 from sanderling.environments.catalog import Catalog, Named
 from sanderling.environments.making import LOCK_NAME, Wish
 from sanderling.errors import SetupError
-from tests.environments.wheels import offline, wheel
+from tests.environments.wheels import offline, sdist, wheel
 
 
 class Workshop:
@@ -31,7 +31,8 @@ class Workshop:
         wheel(self.index, "pear")
 
     def make(self, requirements: str = "plum\n", **options: object) -> Named:
-        fields = {k: options.pop(k) for k in ("preload", "is_upgrade", "name") if k in options}
+        known = ("preload", "is_upgrade", "is_bare", "name")
+        fields = {k: options.pop(k) for k in known if k in options}
         wish = replace(Wish(name="a", requirements=requirements, is_bare=True), **fields)
         self.said.clear()
         return making.make(wish, self.there, self.said.append, **options)
@@ -41,6 +42,10 @@ class Workshop:
 
     def left(self) -> list[str]:
         return sorted(p.name for p in self.folder.iterdir() if not p.name.endswith(".lock"))
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 @pytest.fixture
@@ -89,7 +94,7 @@ def test_a_rebuild_is_exact_until_an_upgrade_is_asked_for(workshop: Workshop):
 
 def test_a_package_whose_hash_is_given_is_that_one_or_nothing_is_installed(workshop: Workshop):
     [file] = (workshop.index / "plum").glob("*.whl")
-    right = hashlib.sha256(file.read_bytes()).hexdigest()
+    right = digest(file)
     with pytest.raises(SetupError, match="not the one whose hash"):
         workshop.make(f"plum==1.0 --hash=sha256:{'0' * 64}\n")
     assert workshop.there.names() == ["default"]
@@ -97,6 +102,26 @@ def test_a_package_whose_hash_is_given_is_that_one_or_nothing_is_installed(works
 
     assert workshop.lock().count("--hash=") == 3
     assert right in workshop.lock()
+
+
+def test_it_has_what_the_default_environment_has_and_be_it_from_source(workshop: Workshop):
+    locks = workshop.folder.parent / "locks"
+    locks.mkdir()
+    [pear] = (workshop.index / "pear").glob("*.whl")
+    pins = {
+        "python-{}.{}".format(*sys.version_info): ("pear", digest(pear)),
+        "source": ("quince", sdist(workshop.index, "quince")),
+        "build": ("nothing", "0" * 64),
+    }
+    for name, (package, hashed) in pins.items():
+        (locks / f"{name}.txt").write_text(f"{package}==1.0 \\\n    --hash=sha256:{hashed}\n")
+    made = workshop.make(locks=locks, is_bare=False)
+    bare = workshop.make(locks=locks, may_replace=True)
+
+    assert made.environment is not None
+    assert bare.environment is not None
+    assert sorted(made.environment.packages) == ["pear", "plum", "quince"]
+    assert sorted(bare.environment.packages) == ["plum"]
 
 
 def test_a_failed_build_leaves_what_was_there_and_what_it_had_resolved(workshop: Workshop):

@@ -123,16 +123,8 @@ def _fill(
     made = ["venv", "--quiet", "--relocatable", "--no-project", "--python"]
     run_uv([*made, base, stage], progress)
 
-    # Step 2: the locked packages, ready-made only, so that nothing of theirs runs on this machine.
-    filled = ["pip", "sync", "--require-hashes", "--no-build", "--python"]
-    run_uv([*filled, python, wanted.path], progress)
-    if wanted.source is not None and wanted.build is not None:
-        # No wheels of these exist. Their own script runs here, at the hash we have read it at.
-        made = ["pip", "install", "--require-hashes", "--no-deps", "--only-binary", ":all:"]
-        for name in lock.pinned(wanted.source):
-            made += ["--no-binary", name]
-        made += ["--python", str(python), "--build-constraints", str(wanted.build)]
-        run_uv([*made, "--requirements", wanted.source], progress)
+    # Step 2: the locked packages.
+    install(python, wanted, progress)
     facts = environment.ask_python(python)
 
     # Step 3: what a read-only environment cannot write later.
@@ -142,6 +134,25 @@ def _fill(
         progress("Preparing matplotlib's fonts")
         _bake_fonts(stage)
     return facts
+
+
+def install(python: Path, wanted: Lock, progress: Callable[[str], None]) -> None:
+    """
+    Install what a lock pins, and nothing else, into the empty environment of `python`.
+
+    All is ready-made, so that nothing of it runs on this machine; but what `wanted.source` pins, of
+    which there are no wheels: its own script runs here, at the hash that we have read it at, before
+    anything else is installed.
+    """
+    filled = ["pip", "sync", "--require-hashes", "--allow-empty-requirements"]
+    filled += ["--only-binary", ":all:", "--python", str(python)]
+    lists = [wanted.path]
+    if wanted.source is not None and wanted.build is not None:
+        for name in lock.pinned(wanted.source):
+            filled += ["--no-binary", name]
+        filled += ["--build-constraints", str(wanted.build)]
+        lists.append(wanted.source)
+    run_uv([*filled, *lists], progress)
 
 
 def _bake_fonts(stage: Path) -> None:

@@ -7,9 +7,10 @@ again where it was; then wheels are installed from the lock in a folder of its o
 gets its name in one rename. The lock stays in the environment, and a rebuild is exact.
 
 Nothing of a package runs on this machine, neither now nor when boxes are made: only wheels are
-installed, the environment's Python is asked what it is before they are, byte code is written by the
-Python it is built on, and what Python would run by itself at its start (`.pth` files that import,
-`sitecustomize`) is put out of its way. The packages' code runs behind the wall or not at all.
+installed (and what the default environment has from source, at its pinned hash), the environment's
+Python is asked what it is before they are, byte code is written by the Python it is built on, and
+what Python would run by itself at its start (`.pth` files that import, `sitecustomize`) is put out
+of its way. The packages' code runs behind the wall or not at all.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ from sanderling.errors import SetupError
 
 LOCK_NAME = "requirements.lock"
 # Raise it when this module makes another environment from the same lock.
-_MAKER_VERSION = 1
+_MAKER_VERSION = 2
 _PINNED = re.compile(r"^(?P<pin>[A-Za-z0-9][^\s\\]*==[^\s\\]+(?:\s*;[^\\]*)?)", re.MULTILINE)
 _STARTUP_NAMES = re.compile(r"^(?:sitecustomize|usercustomize)(?:\.|$)")
 _OFF = ".off"
@@ -144,6 +145,8 @@ def _lock(
     plan = catalog.plan_folder(target)
     digest = _digest(wish, version, "" if wish.is_bare else defaults.digest)
     locked = lock.Lock(path=plan / LOCK_NAME, digest=digest)
+    if not wish.is_bare:
+        locked = replace(locked, source=defaults.source, build=defaults.build)
     stated = plan / "digest"
     try:
         plan.mkdir(exist_ok=True)
@@ -225,9 +228,8 @@ def _fill(
     facts = environment.ask_python(python)
     before = _start_of(stage)
 
-    # Step 2: the locked packages, ready-made only.
-    installed = ["pip", "sync", "--require-hashes", "--no-build", "--allow-empty-requirements"]
-    run_uv([*installed, "--python", python, locked.path], progress)
+    # Step 2: the locked packages.
+    builder.install(python, locked, progress)
     site = _site_packages(stage, facts)
     _disarm(site, progress)
     if _start_of(stage) != before:
