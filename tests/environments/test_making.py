@@ -139,6 +139,64 @@ def test_a_failed_build_leaves_what_was_there_and_what_it_had_resolved(workshop:
     assert workshop.left() == ["a"]
 
 
+def test_an_upgrade_resolves_again_after_a_failed_build_and_binds_nobody_who_asks_for_none(
+    workshop: Workshop,
+):
+    workshop.make()
+    for version in ("2.0", "3.0"):
+        wheel(workshop.index, "plum", version)
+        with pytest.raises(SetupError, match="no module 'peach'"):
+            workshop.make(may_replace=True, is_upgrade=True, preload="peach")
+    exact = workshop.make(may_replace=True)
+    with pytest.raises(SetupError, match="no module 'peach'"):
+        workshop.make(may_replace=True, preload="peach")
+    newest = workshop.make(may_replace=True, is_upgrade=True)
+
+    assert exact.environment is not None
+    assert newest.environment is not None
+    assert exact.environment.packages == {"plum": "1.0"}
+    assert newest.environment.packages == {"plum": "3.0"}
+
+
+def test_a_plan_is_removed_before_the_next_of_the_name_may_begin(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+):
+    was_at_work: list[bool] = []
+    rmtree = shutil.rmtree
+
+    def look(path: Path, **options: bool) -> None:
+        if Path(path).name == ".a.plan":
+            was_at_work.append(workshop.there.is_at_work("a"))
+        rmtree(path, **options)
+
+    monkeypatch.setattr(shutil, "rmtree", look)
+    workshop.make()
+
+    assert was_at_work == [True]
+
+
+def test_what_a_failed_build_left_can_be_removed(workshop: Workshop):
+    with pytest.raises(SetupError, match="no module 'peach'"):
+        workshop.make(preload="peach")
+    left = workshop.left()
+    workshop.there.remove("a", is_forced=False, progress=print)
+
+    assert left == [".a.plan"]
+    assert workshop.left() == []
+    with pytest.raises(SetupError, match="There are none yet"):
+        workshop.there.remove("a", is_forced=False, progress=print)
+
+
+def test_what_is_wrong_with_a_listener_is_not_told_as_a_fault_of_the_disk(workshop: Workshop):
+    def broken(line: str) -> None:
+        if line.startswith("Compiling"):
+            raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        making.make(Wish("a", "plum\n", is_bare=True), workshop.there, broken)
+    assert workshop.left() == [".a.plan"]
+
+
 def test_what_killed_builds_of_any_name_left_is_swept(workshop: Workshop):
     (workshop.folder / ".b.building-dead" / "lib").mkdir(parents=True)
     workshop.make()

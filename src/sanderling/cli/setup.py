@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from sanderling.cli.terminal import counted
 from sanderling.environments import lock
 
 
@@ -48,4 +49,5 @@ def setup(python: Path | None, env: Path | None, profile: str | None) -> None:
 
     target = locate.default_env_dir() if env is None else env
     built = builder.build(target, python, lambda line: click.echo(line, err=True), profile=profile)
-    click.echo(f"{built.path} (Python {built.python_version}, {len(built.packages)} packages)")
+    packages = counted(len(built.packages), "package")
+    click.echo(f"{built.path} (Python {built.python_version}, {packages})")

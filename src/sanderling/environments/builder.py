@@ -64,7 +64,8 @@ def build(
         _refuse_foreign(target)
         with staging.folder_beside(target) as stage:
             facts = _fill(stage, target, wanted, base, progress)
-            environment.write_stamp(stage, facts, lock_digest=wanted.digest, profile=profile)
+            with staging.writing(target.parent):
+                environment.write_stamp(stage, facts, lock_digest=wanted.digest, profile=profile)
             staging.make_readable(stage)
             staging.put_in_place(stage, target)
     progress(f"The guest environment is ready: {target}")
@@ -157,7 +158,8 @@ def install(python: Path, wanted: Lock, progress: Callable[[str], None]) -> None
 
 def _bake_fonts(stage: Path) -> None:
     config = environment.mpl_config_of(stage)
-    config.mkdir(parents=True)
+    with staging.writing(stage.parent):
+        config.mkdir(parents=True)
     # HOME: fonts in somebody's home folder are not there in a box. PATH: it asks `fc-list`.
     variables = {"MPLCONFIGDIR": str(config), "HOME": str(config), "PATH": os.defpath}
     run_python(environment.python_of(stage), ["-c", "import matplotlib.font_manager"], variables)

@@ -16,14 +16,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import json
 import os
 import re
 import shutil
 import struct
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -102,13 +101,23 @@ class Catalog:
         return [DEFAULT, *(named.record.name for named in self.all())]
 
     def all(self) -> list[Named]:
-        """Return the named environments, by the alphabet."""
+        """
+        Return the named environments, by the alphabet.
+
+        Raises:
+            SetupError: their folder cannot be read.
+        """
         if self._folder is None:
             return []
         try:
             found = sorted(name for name in os.listdir(self._folder) if is_name(name))
-        except OSError:
+        except FileNotFoundError:
             return []
+        except OSError as error:
+            raise SetupError(
+                f"The folder of environments {self._folder} cannot be read: {error.strerror}. Name "
+                "one that you may read with --environments."
+            ) from error
         read = (_read(self._folder / name) for name in found)
         return [named for named in read if named is not None]
 
@@ -136,25 +145,37 @@ class Catalog:
 
     def remove(self, name: str, *, is_forced: bool, progress: Callable[[str], None]) -> None:
         """
-        Remove the environment `name`, at once or not at all.
+        Remove the environment `name`, at once or not at all, and what a failed build of it left.
 
         Raises:
             SetupError: there is none, or boxes use it (and `is_forced` is not said).
         """
-        self.get(name)
+        if name == DEFAULT:
+            raise SetupError(
+                "The default environment is not removed: containers that ask for no other have it. "
+                "To build it anew, remove its folder (sanderling env show default) and run "
+                "`sanderling setup`."
+            )
+        self._check_anything(name)
         path = self.path(name)
         with (
             staging.alone(path, progress, advice=ADVICE),
             unused(path, is_forced=is_forced, so="remove"),
         ):
-            self.get(name)  # somebody else may have been quicker
+            self._check_anything(name)  # somebody else may have been quicker
             try:
-                gone = Path(tempfile.mkdtemp(prefix=f".{name}.building-", dir=path.parent))
-                path.rename(gone)  # Onto an empty folder, which rename(2) replaces.
-                shutil.rmtree(gone)
+                if self.find(name) is not None:
+                    gone = Path(tempfile.mkdtemp(prefix=f".{name}.building-", dir=path.parent))
+                    path.rename(gone)  # Onto an empty folder, which rename(2) replaces.
+                    shutil.rmtree(gone)
                 shutil.rmtree(plan_folder(path), ignore_errors=True)
             except OSError as error:
                 raise SetupError(f"{path} cannot be removed: {error.strerror}.") from error
+
+    def _check_anything(self, name: str) -> None:
+        """Raise SetupError if of `name` there is neither an environment nor a plan."""
+        if not (is_name(name) and os.path.lexists(plan_folder(self.path(name)))):
+            self.get(name)
 
     def is_at_work(self, name: str) -> bool:
         """Whether somebody makes, replaces or removes the environment `name` at this moment."""
@@ -172,7 +193,7 @@ class Catalog:
 
     def sweep(self) -> None:
         """Remove what killed builds left, of any name; what is being built is left alone."""
-        if self._folder is None or not self._folder.is_dir():
+        if self._folder is None or not os.path.isdir(self._folder):
             return
         for left in self._folder.glob(".*.building-*"):
             name = left.name[1:].partition(".building-")[0]
@@ -204,13 +225,6 @@ def check_name(name: str) -> None:
 def plan_folder(path: Path) -> Path:
     """Return where a build of the environment at `path` keeps its lock until it is done."""
     return path.parent / f".{path.name}.plan"
-
-
-def write_record(stage: Path, record: Record) -> None:
-    """Add the record to the stamp of the environment in `stage`."""
-    stamp = json.loads((stage / STAMP_NAME).read_text())
-    stamp["named"] = asdict(record)
-    (stage / STAMP_NAME).write_text(json.dumps(stamp, indent=1) + "\n")
 
 
 class Use:
@@ -347,15 +361,21 @@ def _try_lock(path: Path) -> Iterator[bool]:
 
 
 def _is_built(path: Path) -> bool:
-    return (path / STAMP_NAME).is_file()
+    return os.path.isfile(path / STAMP_NAME)
 
 
 def _read(path: Path) -> Named | None:
     """Return the named environment at `path`; None if a build of ours did not put one there."""
-    try:
-        stamp = json.loads((path / STAMP_NAME).read_text())
-        record = Record(**{**stamp["named"], "name": path.name})
-    except (OSError, ValueError, KeyError, TypeError):
+    record = record_in(path)
+    if record is None:
         return None
     found = environment.read(path)
     return Named(record, None if found is None else found[0])
+
+
+def record_in(path: Path) -> Record | None:
+    """Return how the named environment at `path` came to be; None if there is none."""
+    try:
+        return Record(**{**environment.stamp_in(path)["named"], "name": path.name})
+    except (KeyError, TypeError):
+        return None

@@ -76,17 +76,21 @@ def run_uv(
     """
     kept = {name: value for name, value in os.environ.items() if name not in _FORGOTTEN}
     tail: deque[str] = deque(maxlen=_TAIL_LINES)
-    with subprocess.Popen(
-        [_find_uv(), *arguments],
-        cwd="/",
-        env=kept | _FORCED,
-        umask=_UMASK,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-    ) as process:
+    try:
+        process = subprocess.Popen(
+            [_find_uv(), *arguments],
+            cwd="/",
+            env=kept | _FORCED,
+            umask=_UMASK,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+        )
+    except OSError as error:
+        raise SetupError(f"uv cannot be run: {error}.") from error
+    with process:
         assert process.stdout is not None
         try:
             for line in process.stdout:
@@ -115,16 +119,19 @@ def run_python(
     Raises:
         SetupError: it failed.
     """
-    done = subprocess.run(
-        [python, "-I", *arguments],
-        env=environ,
-        umask=_UMASK,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        errors="replace",
-        check=False,
-    )
+    try:
+        done = subprocess.run(
+            [python, "-I", *arguments],
+            env=environ,
+            umask=_UMASK,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+        )
+    except OSError as error:
+        raise SetupError(f"{python} cannot be run: {error}.") from error
     said = (done.stderr + done.stdout)[-2000:].strip()
     if done.returncode != 0 and (done.stderr or not may_fail or _NO_SPACE.search(said)):
         raise SetupError(_explain(said, f"{python} {' '.join(arguments)} failed."))

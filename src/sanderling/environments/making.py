@@ -26,7 +26,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from importlib.machinery import PathFinder
 from pathlib import Path
 
@@ -64,7 +64,8 @@ class Wish:
     python: base interpreter; None: the one that this runs on.
     preload: the modules to load before boxes are forked (`preloads.parse`); None: the usual list.
     is_bare: from the requirements alone; else with the default packages, at their locked versions.
-    is_upgrade: resolve again, even if an environment of the same wish is replaced.
+    is_upgrade: resolve again, even if an environment of the same wish is replaced, or a build of it
+        was interrupted.
     """
 
     name: str
@@ -110,7 +111,8 @@ def make(
             staging.make_readable(stage)
             with catalog.unused(target, is_forced=is_forced, so="replace"):
                 staging.put_in_place(stage, target)
-    shutil.rmtree(locked.path.parent, ignore_errors=True)
+        # Before others may begin, who make a plan of their own there.
+        shutil.rmtree(locked.path.parent, ignore_errors=True)
     progress(f"The environment {wish.name!r} is ready")
     return there.get(wish.name)
 
@@ -141,7 +143,12 @@ def _lock(
     defaults: lock.Lock,
     progress: Progress,
 ) -> lock.Lock:
-    """Return the lock for the wish: of an interrupted build or the old one, else a new one."""
+    """
+    Return the lock for the wish: the old one, else that of an interrupted build, else a new one.
+
+    Whoever asks for newer versions gets a new one, also after an upgrade that failed; and who then
+    does not ask for them has the old one still.
+    """
     plan = catalog.plan_folder(target)
     digest = _digest(wish, version, "" if wish.is_bare else defaults.digest)
     locked = lock.Lock(path=plan / LOCK_NAME, digest=digest)
@@ -150,14 +157,14 @@ def _lock(
     stated = plan / "digest"
     try:
         plan.mkdir(exist_ok=True)
-        if locked.path.is_file() and _text_of(stated) == digest:
-            progress("Taking up the interrupted build again, with what it had resolved")
-            return locked
-        (plan / "requirements.txt").write_text(wish.requirements)
-        if old is not None and not wish.is_upgrade and _digest_of(old) == digest:
+        if old is not None and not wish.is_upgrade and _has_lock_of(old, digest):
             progress("The requirements are the same, so the lock is used again (--upgrade: not)")
             shutil.copyfile(old / LOCK_NAME, locked.path)
+        elif not wish.is_upgrade and locked.path.is_file() and _text_of(stated) == digest:
+            progress("Taking up the interrupted build again, with what it had resolved")
         else:
+            stated.unlink(missing_ok=True)
+            (plan / "requirements.txt").write_text(wish.requirements)
             _resolve(wish, plan, base, version, defaults, progress)
         stated.write_text(digest)
     except OSError as error:
@@ -201,12 +208,10 @@ def _digest(wish: Wish, version: tuple[int, int], defaults_digest: str) -> str:
     return hashlib.sha256(json.dumps(decisive).encode()).hexdigest()
 
 
-def _digest_of(folder: Path) -> str | None:
-    try:
-        stamp = json.loads((folder / environment.STAMP_NAME).read_text())
-        return str(stamp["named"]["digest"]) if (folder / LOCK_NAME).is_file() else None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+def _has_lock_of(folder: Path, digest: str) -> bool:
+    """Whether the environment in `folder` has a lock that a wish of this digest resolved to."""
+    record = catalog.record_in(folder)
+    return record is not None and record.digest == digest and (folder / LOCK_NAME).is_file()
 
 
 def _text_of(path: Path) -> str | None:
@@ -247,18 +252,19 @@ def _fill(
         _take_fonts(stage, facts, progress)
 
     # Step 4: its papers.
-    shutil.copyfile(locked.path, stage / LOCK_NAME)
-    record = Record(
-        name=wish.name,
-        requirements=wish.requirements,
-        is_bare=wish.is_bare,
-        preload=wish.preload,
-        digest=locked.digest,
-        built_at=time.time(),
-        bytes=size_of(stage),
-    )
-    environment.write_stamp(stage, facts, lock_digest=locked.digest)
-    catalog.write_record(stage, record)
+    with staging.writing(target.parent):
+        shutil.copyfile(locked.path, stage / LOCK_NAME)
+        record = Record(
+            name=wish.name,
+            requirements=wish.requirements,
+            is_bare=wish.is_bare,
+            preload=wish.preload,
+            digest=locked.digest,
+            built_at=time.time(),
+            bytes=size_of(stage),
+        )
+        digest = locked.digest
+        environment.write_stamp(stage, facts, lock_digest=digest, named=asdict(record))
 
 
 def _start_of(stage: Path) -> dict[str, str]:
@@ -268,7 +274,7 @@ def _start_of(stage: Path) -> dict[str, str]:
         for path in (stage / "bin").iterdir()
         if path.name.startswith("python")
     }
-    return {**links, "pyvenv.cfg": (stage / "pyvenv.cfg").read_text()}
+    return {**links, "pyvenv.cfg": (stage / "pyvenv.cfg").read_text(errors="replace")}
 
 
 def _site_packages(stage: Path, facts: Facts) -> Path:
