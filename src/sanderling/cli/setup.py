@@ -41,7 +41,7 @@ def setup(python: Path | None, env: Path | None, profile: str | None) -> None:
     """
     Build the guest environment: numpy, pandas, matplotlib and the rest, pinned and hashed.
 
-    Takes one or two minutes and 3 GB the first time; the second time it says so and is done.
+    Takes one or two minutes and 2.5 GB the first time; the second time it says so and is done.
     `--profile full` adds what is large or rare; `classic` is pandas 1.5 and its time.
     """
     # Imported here: only this command needs the builder.

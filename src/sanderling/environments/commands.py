@@ -151,8 +151,8 @@ def _explain(said: str, otherwise: str) -> str:
     """Return the sentence for a failed program; `said` is the end of its output."""
     if _NO_SPACE.search(said):
         return (
-            "The disk is full. The guest environment needs about 2.5 GB, and uv's cache as much "
-            f"on the first build; make room and run it again.\n{said}"
+            "The disk is full. The default packages need 2.4 GB, and uv's cache 2.1 GB more if it "
+            f"is on another file system; make room and run it again.\n{said}"
         )
     if _WRONG_HASH.search(said):
         return (

@@ -173,7 +173,7 @@ class Pools:
     async def close(self) -> None:
         """End every zygote; every box that still stands dies with its own."""
         self._is_closing = True
-        for stock in list(self._stocks.values()):
+        for stock in [*self._stocks.values(), *self._outlived]:
             self._retire(stock)
         while self._endings:
             await asyncio.wait(self._endings)
