@@ -264,9 +264,11 @@ async def test_nobody_waits_for_the_end_of_boxes_that_do_not_suit(opened: Opened
     unsuited = list(opened.pool._ready)
     for box in unsuited:
         box.wait_dead = _after(may_end, box.wait_dead)  # type: ignore[method-assign]
-    async with asyncio.timeout(DEADLINE_S):
-        taken = await opened.pool.take(BoxLimits(memory_bytes=1 << 30, cpu_count=1.0))
-    may_end.set()
+    try:
+        async with asyncio.timeout(DEADLINE_S):
+            taken = await opened.pool.take(BoxLimits(memory_bytes=1 << 30, cpu_count=1.0))
+    finally:
+        may_end.set()
 
     await until(lambda: all(box.is_dead for box in unsuited))
     await end(taken)
