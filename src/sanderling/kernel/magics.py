@@ -23,7 +23,6 @@ from typing import Any, NamedTuple, Protocol
 from sanderling.kernel import (
     captured,
     inspection,
-    packages,
     pretty,
     reloading,
     running,
@@ -113,7 +112,7 @@ class Magics:
         return {
             "autoreload": self.reloader.configure,
             "cd": self._change_folder,
-            "conda": lambda arguments: print(packages.answer(f"conda {arguments}")),
+            "conda": lambda arguments: self._shell(f"conda {arguments}"),
             "env": self._environment,
             "hist": self._history,
             "history": self._history,
@@ -123,7 +122,7 @@ class Magics:
             "pdoc": lambda name: self._tell(name, inspection.documentation),
             "pinfo": lambda name: self._explain(name, is_long=False),
             "pinfo2": lambda name: self._explain(name, is_long=True),
-            "pip": lambda arguments: print(packages.answer(f"pip {arguments}")),
+            "pip": lambda arguments: self._shell(f"pip {arguments}"),
             "precision": self._precision,
             "prun": self._profile,
             "psource": lambda name: self._tell(name, lambda v: inspection.source(v, name)),
@@ -218,14 +217,9 @@ class Magics:
     # ---- the shell and files -------------------------------------------------------------------
 
     def _shell(self, command: str) -> None:
-        if packages.is_installer(command):
-            print(packages.answer(command))
-        else:
-            self._session.names["_exit_code"] = shell.run(command)
+        self._session.names["_exit_code"] = shell.run(command)
 
     def _shell_lines(self, command: str) -> SList:
-        if packages.is_installer(command):
-            return SList(packages.answer(command).splitlines())
         lines, self._session.names["_exit_code"] = shell.lines_of(command)
         return lines
 

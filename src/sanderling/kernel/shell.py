@@ -8,6 +8,7 @@ Python go into a command by IPython's rules: `{expression}` and `$name`.
 from __future__ import annotations
 
 import builtins
+import os
 import re
 import shutil
 import string
@@ -15,6 +16,8 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
+
+from sanderling.kernel import installers
 
 # Not in '…', as the shell has it.
 _DOLLAR = re.compile(r"(.*?)\$(\$?[\w.]+)(?=(?:[^']*'[^']*')*[^']*$)", re.DOTALL)
@@ -130,10 +133,12 @@ class Script:
             CalledProcessError: it ended with another status than 0.
         """
         body = body if body.endswith("\n") else body + "\n"
+        is_shells = os.path.basename(self._command[0]) in installers.SHELLS
+        script = installers.answered(body) if is_shells else body
         sys.stdout.flush()
         done = subprocess.run(
             self._command,
-            input=body.encode("utf-8", "surrogateescape"),
+            input=script.encode("utf-8", "surrogateescape"),
             stdout=subprocess.PIPE if self._out else None,
             stderr=subprocess.PIPE if self._err else None,
             check=False,
