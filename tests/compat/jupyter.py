@@ -134,13 +134,17 @@ class JupyterKernel:
             texts["stdout"] += page + "\n"
         told = "\n".join(error["traceback"]) if error else ""
         told = re.sub(r"\x1b\[[0-9;]*m", "", told)
+        known = self._cells
         return Outcome(
             stdout=self._normal.text(texts["stdout"]),
             stderr=self._normal.text(texts["stderr"]),
             results=tuple(map(self._normal.text, results)),
             images=images,
             error=self._normal.error(error["ename"], error["evalue"]) if error else None,
-            lines=once([(self._cells[int(c)], int(n)) for c, n in _FRAME.findall(told)]),
+            # What `run_cell` ran has a number there that is no cell's of ours.
+            lines=once(
+                [(known[int(c)], int(n)) for c, n in _FRAME.findall(told) if int(c) in known]
+            ),
         )
 
     def _pages(self, request: str) -> list[str]:
