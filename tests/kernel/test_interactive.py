@@ -93,8 +93,9 @@ def test_a_figure_that_code_has_saved_is_not_saved_again(
 
     assert shown[-1] == OK, shown
     assert set(charts.folder.iterdir()) - before == {charts.folder / f"mine_{number}.html"}
-    told = shown[0][1]["name"] if shown[0][0] == "image" else shown[0][1]
-    assert f"mine_{number}." in told
+    told = [s[1]["name"] if s[0] == "image" else s[1] for s in shown[:-1] if s[0] != "stderr"]
+    assert all(f"mine_{number}." in each for each in told), told
+    assert all(re.match(r"<cell \d+>:\d+: ", s[1]) for s in shown if s[0] == "stderr"), shown
 
 
 def test_another_figure_is_never_taken_for_one_that_was_saved(charts: KernelProcess) -> None:

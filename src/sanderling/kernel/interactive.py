@@ -203,15 +203,17 @@ class Interactive:
 
     def _wrap_bokeh_saving(self, module: ModuleType) -> None:
         names: Any = module
-        save = names.save
+        write = getattr(names, "_save_helper", None)
+        if write is None:
+            return
 
-        @functools.wraps(save)
-        def save_and_note(obj: Any, *args: Any, **options: Any) -> Any:
-            path = save(obj, *args, **options)
-            self._note_saved(obj, path)
-            return path
+        # Not `save`: its warnings name the line that called it, which is to be the user's.
+        @functools.wraps(write)
+        def write_and_note(obj: Any, filename: Any, *args: Any, **options: Any) -> None:
+            write(obj, filename, *args, **options)
+            self._note_saved(obj, filename)
 
-        names.save = save_and_note
+        names._save_helper = write_and_note  # noqa: SLF001 - bokeh has no other place for it
 
 
 def _wrap_plotly_offline(module: ModuleType) -> None:

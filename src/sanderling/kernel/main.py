@@ -29,6 +29,7 @@ from sanderling.kernel import (
     protocol,
     sentences,
     spawning,
+    warned,
 )
 from sanderling.kernel.border import Border
 from sanderling.kernel.capture import Streams
@@ -274,6 +275,7 @@ def _prepare_interpreter(display: Display) -> None:
     prompts.install()
     spawning.install()
     installers.install()
+    warned.install()
     names.exit = names.quit = _exit_cell
 
 
