@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import Any, cast
 
 from sanderling.kernel import mimes, protocol
+from sanderling.kernel.captured import capture_output_on
 from sanderling.kernel.channel import Channel
 from sanderling.kernel.figures import Figures, Picture
 from sanderling.kernel.hooks import after_import
@@ -61,7 +62,7 @@ class Display:
         self.figures = Figures(data_folder, self.show_picture)
         self.interactive = Interactive(data_folder, self.show_bundle)
         self._windows = Windows(self.show_picture, self.show, self._identified)
-        self._ipython = IPython(self.display, self.publish, self.clear)
+        self._ipython = IPython(self.display, self.publish, self.clear, capture_output_on(channel))
         self._channel = channel
         self._count = 0
         self._identity: tuple[str | None, bool] = (None, False)
@@ -196,7 +197,11 @@ class Display:
                 pass
             else:
                 return
-        bundle = mimes.bundle_of(value, include, exclude)
+        try:
+            bundle = mimes.bundle_of(value, include, exclude)
+        except OSError:  # of IPython's own, which was given a file that is not there
+            self.show_text(pretty(value))
+            raise
         if mimes.TEXT not in bundle and not mimes.is_picture(bundle):
             is_wanted = not (include and mimes.TEXT not in include)
             if is_wanted and not (exclude and mimes.TEXT in exclude):

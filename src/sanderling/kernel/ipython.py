@@ -35,8 +35,10 @@ class IPython:
         display: Callable[..., Any],
         publish: Callable[..., Any],
         clear: Callable[..., Any],
+        capture_output: type,
     ) -> None:
         self._display, self._publish, self._clear = display, publish, clear
+        self._capture_output = capture_output
 
     def install(self) -> None:
         """Do so from the next import on."""
@@ -44,11 +46,15 @@ class IPython:
             {
                 "IPython.core.display_functions": self._wrap_functions,
                 "IPython.core.getipython": _wrap_getipython,
+                "IPython.utils.capture": self._wrap_capture,
                 "matplotlib_inline.backend_inline": _wrap_inline_backend,
                 "tqdm.notebook": _wrap_tqdm,
             }
         )
         sys.meta_path.insert(0, cast("Any", _Finder(self._wrap_functions)))
+
+    def _wrap_capture(self, module: ModuleType) -> None:
+        cast("Any", module).capture_output = self._capture_output
 
     def _wrap_functions(self, module: ModuleType) -> None:
         functions: Any = module

@@ -16,7 +16,7 @@ import types
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from sanderling.kernel import protocol
+from sanderling.kernel import displayed, protocol
 from sanderling.kernel.tracebacks import describe
 
 TEXT = "text/plain"
@@ -32,6 +32,7 @@ _METHODS: Mapping[str, tuple[str, tuple[type, ...]]] = {
     "text/latex": ("_repr_latex_", (str,)),
     "application/json": ("_repr_json_", (dict, list)),
 }
+_IPYTHONS = ("IPython.", displayed.__name__)
 _CANARY = "_ipython_canary_method_should_not_exist_"
 
 Bundle = dict[str, Any]
@@ -52,11 +53,19 @@ def method_of(value: object, name: str) -> Callable[..., Any] | None:
 
 
 def bundle_of(value: object, include: Kinds = None, exclude: Kinds = None) -> Bundle:
-    """Return what `value` offers beside its text, by media type; what fails is told on stderr."""
+    """
+    Return what `value` offers beside its text, by media type; what fails is told on stderr.
+
+    Raises:
+        OSError: an object of IPython's was given a file that cannot be read.
+    """
     bundle: Bundle = {}
     method = method_of(value, "_repr_mimebundle_")
     if method is not None:
-        offered = _result_of(lambda: method(include=include, exclude=exclude))
+        is_ipythons = str(type(value).__module__).startswith(_IPYTHONS)
+        offered = _result_of(
+            lambda: method(include=include, exclude=exclude), is_ipythons=is_ipythons
+        )
         if isinstance(offered, dict):
             bundle = {k: v for k, v in offered.items() if _is_wanted(k, include, exclude)}
     for mime, (name, kinds) in _METHODS.items():
@@ -119,11 +128,16 @@ def _is_wanted(mime: object, include: Kinds, exclude: Kinds) -> bool:
     return not include or mime in include
 
 
-def _result_of(render: Callable[[], Any]) -> Any:
+def _result_of(render: Callable[[], Any], *, is_ipythons: bool = False) -> Any:
     """Return what a method does, without metadata; None, and words on stderr, if it fails."""
     try:
         offered = render()
     except NotImplementedError:
+        return None
+    except OSError as error:
+        if is_ipythons:
+            raise error from None
+        sys.stderr.write(describe(error).text)
         return None
     except Exception as error:  # noqa: BLE001 - user code; as in notebooks, its text is shown
         sys.stderr.write(describe(error).text)
