@@ -67,6 +67,7 @@ class Display:
         self._count = 0
         self._identity: tuple[str | None, bool] = (None, False)
         self._known: dict[str, None] = {}  # display ids that were shown
+        self._seen: object = None  # what the cell has shown under another shape
 
     def install(self) -> None:
         """Have figures and pictures shown wherever libraries would open a window."""
@@ -78,6 +79,7 @@ class Display:
 
     def begin(self) -> None:
         """A new cell: nothing has been shown in it."""
+        self._seen = None
         self.figures.begin()
         self.interactive.begin()
         self._windows.begin()
@@ -97,7 +99,12 @@ class Display:
 
     def show_result(self, value: object) -> None:
         """Show the value of a cell's last expression."""
-        self.show(value, is_wanted=False)
+        if value is not self._seen:
+            self.show(value, is_wanted=False)
+
+    def note_seen(self, value: object) -> None:
+        """Do not show `value` as the running cell's result: the cell has shown it, or more."""
+        self._seen = value
 
     def display(
         self,
