@@ -71,7 +71,8 @@ def test_a_file_that_is_not_there_is_one_error(
 def test_a_script_is_shown_by_its_name(either: KernelProcess) -> None:
     shown = either.run("from IPython.display import Javascript\ndisplay(Javascript('x()'))")
 
-    assert shown[0][1] == "<IPython.core.display.Javascript object>"
+    text = "<IPython.core.display.Javascript object>"
+    assert shown == [("display", text, {"application/javascript": "x()"}), OK]
 
 
 def test_files_and_frames_are_shown_as_html(either: KernelProcess) -> None:

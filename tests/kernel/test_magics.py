@@ -123,7 +123,8 @@ def test_installing_is_answered_with_one_sentence(kernel: KernelProcess, code: s
 def test_installed_packages_can_be_listed(kernel: KernelProcess) -> None:
     text = kernel.text("!pip list")
 
-    assert all("==" in line for line in text.splitlines())
+    assert "\npytest==" in text
+    assert all(re.fullmatch(r"[\w.-]+==\S+", line) for line in text.splitlines())
 
 
 @pytest.mark.parametrize("code", ["%unknown", "%%unknown\nalert(1)", "x = %unknown"])

@@ -113,6 +113,9 @@ class SVG(DisplayObject):
 class Javascript(DisplayObject):
     """A script, which nobody runs here."""
 
+    def _repr_javascript_(self) -> Any:
+        return self.data
+
 
 class JSON(DisplayObject):
     """A tree of data."""

@@ -31,6 +31,7 @@ _METHODS: Mapping[str, tuple[str, tuple[type, ...]]] = {
     "image/jpeg": ("_repr_jpeg_", (bytes, str)),
     "text/latex": ("_repr_latex_", (str,)),
     "application/json": ("_repr_json_", (dict, list)),
+    "application/javascript": ("_repr_javascript_", (str,)),
 }
 _IPYTHONS = ("IPython.", displayed.__name__)
 _CANARY = "_ipython_canary_method_should_not_exist_"
