@@ -122,6 +122,11 @@ REASONS: dict[str, Difference] = {
         "the text `<Figure size 640x480 with 0 Axes>`",
         "a picture if it is shown on purpose, else nothing",
     ),
+    "formula": Difference(
+        "formulas after `sympy.init_printing()`",
+        "pictures",
+        "text, with LaTeX beside it: a picture has nothing that can be read",
+    ),
     "agg": Difference(
         '`matplotlib.use("Agg")`',
         "no figure is shown after it",

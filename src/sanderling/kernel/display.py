@@ -18,6 +18,7 @@ from sanderling.kernel import mimes, protocol
 from sanderling.kernel.captured import capture_output_on
 from sanderling.kernel.channel import Channel
 from sanderling.kernel.figures import Figures, Picture
+from sanderling.kernel.formatters import FORMATTERS
 from sanderling.kernel.hooks import after_import
 from sanderling.kernel.interactive import Interactive
 from sanderling.kernel.ipython import IPython
@@ -90,7 +91,7 @@ class Display:
 
         is_wanted: False: leave out a figure whose picture the cell has shown already.
         """
-        if type(value) in _PLAIN:
+        if type(value) in _PLAIN and not FORMATTERS.is_in_use:
             self.show_text(pretty(value))
         elif self.figures.is_figure(value):
             self.figures.show(value, is_wanted=is_wanted)

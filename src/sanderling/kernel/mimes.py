@@ -17,19 +17,20 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from sanderling.kernel import displayed, protocol
+from sanderling.kernel.formatters import FORMATTERS
 from sanderling.kernel.tracebacks import describe
 
-TEXT = "text/plain"
+TEXT, _FORMULA = "text/plain", "text/latex"
 PICTURES = ("image/png", "image/jpeg", "image/svg+xml", "image/gif", "image/webp")
 
 # What each method may return.
 _METHODS: Mapping[str, tuple[str, tuple[type, ...]]] = {
     "text/html": ("_repr_html_", (str,)),
     "text/markdown": ("_repr_markdown_", (str,)),
+    "text/latex": ("_repr_latex_", (str,)),
     "image/svg+xml": ("_repr_svg_", (str,)),
     "image/png": ("_repr_png_", (bytes, str)),
     "image/jpeg": ("_repr_jpeg_", (bytes, str)),
-    "text/latex": ("_repr_latex_", (str,)),
     "application/json": ("_repr_json_", (dict, list)),
     "application/javascript": ("_repr_javascript_", (str,)),
 }
@@ -72,7 +73,9 @@ def bundle_of(value: object, include: Kinds = None, exclude: Kinds = None) -> Bu
     for mime, (name, kinds) in _METHODS.items():
         if mime in bundle or not _is_wanted(mime, include, exclude):
             continue
-        render = method_of(value, name)
+        if mime in PICTURES and _FORMULA in bundle:
+            continue  # a formula is read: of a picture of it nothing would be text
+        render = FORMATTERS.function_for(mime, value) or method_of(value, name)
         if render is not None:
             offered = _result_of(render)
             if isinstance(offered, kinds):

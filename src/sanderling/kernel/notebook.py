@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from sanderling.kernel import shell, tracebacks
+from sanderling.kernel.formatters import FORMATTERS
 from sanderling.kernel.magics import Evaluator, Magics
 
 
@@ -14,6 +15,8 @@ class Notebook:
     """The part of IPython's shell that cells use."""
 
     kernel = "sanderling"  # pandas and others take a shell that has one for a notebook's
+    colors = "nocolor"
+    display_formatter = FORMATTERS
 
     def __init__(self, session: Evaluator, magics: Magics) -> None:
         self._session, self._magics = session, magics
