@@ -25,7 +25,7 @@ from typing import Any, cast
 
 from sanderling.kernel import mimes, protocol
 from sanderling.kernel.figures import picture_name
-from sanderling.kernel.hooks import after_import
+from sanderling.kernel.hooks import after_import, do_nothing
 
 _KEPT_MAX = 200  # figures of which is known where they were saved
 _SCALE = 2  # of pictures: sharp on every screen
@@ -148,12 +148,17 @@ class Interactive:
 
     # ---- the libraries' own ways to show -------------------------------------------------------
 
-    def _wrap_plotly(self, module: ModuleType) -> None:
+    def _method(self) -> Callable[..., None]:
+        """Return what becomes a class's method `show`."""
+
         def show(this: object, *_args: object, **_options: object) -> None:
             self.show(this)
 
+        return show
+
+    def _wrap_plotly(self, module: ModuleType) -> None:
         figure: Any = cast("Any", module).BaseFigure
-        figure.show = figure._ipython_display_ = show
+        figure.show = figure._ipython_display_ = self._method()
 
     def _wrap_plotly_html(self, module: ModuleType) -> None:
         names: Any = module
@@ -173,9 +178,6 @@ class Interactive:
         cast("Any", module).show = show
 
     def _wrap_altair(self, module: ModuleType) -> None:
-        def show(this: object, *_args: object, **_options: object) -> None:
-            self.show(this)
-
         chart: Any = cast("Any", module).TopLevelMixin
         save = chart.save
 
@@ -188,7 +190,8 @@ class Interactive:
                 self._note_saved(this, fp)
             return result
 
-        chart.save, chart.show, chart.display = save_and_note, show, show
+        chart.save, chart.show = save_and_note, self._method()
+        chart.display = chart.show
 
     def _wrap_bokeh(self, module: ModuleType) -> None:
         def show(obj: object, *_args: object, **_options: object) -> None:
@@ -217,15 +220,11 @@ class Interactive:
 
 
 def _wrap_plotly_offline(module: ModuleType) -> None:
-    cast("Any", module).init_notebook_mode = _do_nothing
+    cast("Any", module).init_notebook_mode = do_nothing
 
 
 def _wrap_bokeh_output(module: ModuleType) -> None:
-    cast("Any", module).output_notebook = _do_nothing
-
-
-def _do_nothing(*_args: object, **_options: object) -> None:
-    """There is no page to be prepared."""
+    cast("Any", module).output_notebook = do_nothing
 
 
 # ---- what each library makes of a figure --------------------------------------------------------

@@ -19,7 +19,7 @@ from types import ModuleType
 from typing import Any, cast
 
 from sanderling.kernel import displayed
-from sanderling.kernel.hooks import after_import
+from sanderling.kernel.hooks import after_import, do_nothing
 
 _SUBMODULES = frozenset({"core", "display", "lib", "utils", "testing", "terminal", "paths"})
 _RELEASE = frozenset({"__version__", "version_info"})
@@ -188,7 +188,7 @@ def _wrap_getipython(module: ModuleType) -> None:
 def _wrap_inline_backend(module: ModuleType) -> None:
     """Its functions would start a whole IPython; pictures are PNG here whatever they say."""
     backend: Any = module
-    backend.set_matplotlib_formats = backend.set_matplotlib_close = _do_nothing
+    backend.set_matplotlib_formats = backend.set_matplotlib_close = do_nothing
 
 
 def _wrap_tqdm(module: ModuleType) -> None:
@@ -197,7 +197,3 @@ def _wrap_tqdm(module: ModuleType) -> None:
     notebook: Any = module
     notebook.tqdm = notebook.tqdm_notebook = standard.tqdm
     notebook.trange = notebook.tnrange = standard.trange
-
-
-def _do_nothing(*_arguments: object, **_options: object) -> None:
-    """There is nothing to be set."""

@@ -197,7 +197,7 @@ class Magics:
         """Run a command line in /bin/sh; its output goes where every program's goes."""
         self._shell(shell.filled_in(command, self._enter().names))
 
-    def shell_lines(self, command: str) -> object:
+    def shell_lines(self, command: str) -> SList:
         """Run a command line; return the lines it writes."""
         return self._shell_lines(shell.filled_in(command, self._enter().names))
 

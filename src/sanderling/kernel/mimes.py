@@ -138,12 +138,9 @@ def _result_of(render: Callable[[], Any], *, is_ipythons: bool = False) -> Any:
         offered = render()
     except NotImplementedError:
         return None
-    except OSError as error:
-        if is_ipythons:
+    except Exception as error:  # user code; as in notebooks, its text is shown
+        if is_ipythons and isinstance(error, OSError):
             raise error from None
-        sys.stderr.write(describe(error).text)
-        return None
-    except Exception as error:  # noqa: BLE001 - user code; as in notebooks, its text is shown
         sys.stderr.write(describe(error).text)
         return None
     return offered[0] if isinstance(offered, tuple) and len(offered) == 2 else offered

@@ -6,9 +6,10 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from sanderling.kernel import shell, tracebacks
+from sanderling.kernel import tracebacks
 from sanderling.kernel.formatters import FORMATTERS
 from sanderling.kernel.magics import Evaluator, Magics
+from sanderling.kernel.shell import SList
 
 
 class Notebook:
@@ -46,9 +47,8 @@ class Notebook:
     def system(self, command: str) -> None:
         self._magics.shell(command)
 
-    def getoutput(self, command: str, **_options: Any) -> shell.SList:
-        lines, self._session.names["_exit_code"] = shell.lines_of(command)
-        return lines
+    def getoutput(self, command: str, **_options: Any) -> SList:
+        return self._magics.shell_lines(command)
 
     def run_cell(
         self, raw_cell: str, store_history: bool = False, silent: bool = False, **_options: Any
