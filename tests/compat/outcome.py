@@ -2,8 +2,8 @@
 What a cell has shown, in a form that two kernels can be compared by.
 
 Only what two runs of one kernel do not share is made equal: addresses of objects, process numbers,
-names of temporary files, the folder that the kernel stands in, what a kernel calls its cells, and
-how long something took.
+names of temporary files, the folder that the kernel stands in, what a kernel calls its cells, how
+long something took, and what the garbage collector tells.
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ _SAME: tuple[tuple[str, str], ...] = (
     (r"/tmp/tmp\w{8}", "/tmp/tmp…"),
     (r"(?<=Ran 1 test in )\d+\.\d{3}s", "… s"),
     (r"\b\d+(?:\.\d+)?(?:e[+-]?\d+)? (?:n|[μu]|m)?s(?=[, \n]|$)", "… s"),
+    # Told when the garbage collector comes by, of whatever line it is then.
+    (r"\S+:\d+: RuntimeWarning: coroutine '\w+' was never awaited\n(?:  .*\n)?", ""),
+    (r"RuntimeWarning: Enable tracemalloc to get the object allocation traceback\n", ""),
     (r"The slowest run took .*\n", ""),  # of a machine that others use
 )
 
