@@ -352,6 +352,10 @@ async def test_item_of_a_conversation_can_be_referred_to(tmp_path: Path):
                 ("DELETE", "/items/msg_0", None),
             )
         ),
+        ("GET", "/conv%00%ff", None, 404, None, None, "not found"),
+        ("GET", "/{c}/items/%00%ff", None, 404, None, None, "not found"),
+        ("DELETE", "/{c}/items/%00%ff", None, 404, None, None, "not found"),
+        ("GET", "/{c}/items?after=%00%ff", None, 400, "after", None, "no object"),
         (
             "GET",
             "/thread_1",
@@ -529,6 +533,24 @@ async def test_files_of_earlier_responses_are_in_the_container_once(tmp_path: Pa
             "changed\n",
             "mine ['listed.csv', 'said.csv']\n",
         ]
+
+
+async def test_container_that_is_gone_is_made_again_with_the_files_in_it(tmp_path: Path):
+    look = "import os; print(sorted(os.listdir('/mnt/data')))"
+    async with memory_api(tmp_path, code(look), text("."), code(look), text(".")) as api:
+        part = {"type": "input_file", "file_id": (await api.upload(b"1", "said.csv"))["id"]}
+        listed = [(await api.upload(b"2", "listed.csv"))["id"]]
+        tool = {**CI, "container": {"type": "auto", "file_ids": listed}}
+        conversation_id = await conversation(api, items=[{"role": "user", "content": [part]}])
+        first = await respond(api, conversation_id, tools=[tool])
+        old = first["output"][0]["container_id"]
+        await api.json("DELETE", f"/v1/containers/{old}")
+
+        second = await respond(api, conversation_id, tools=[CI], include=[OUTPUTS])
+
+        call = second["output"][0]
+        assert call["container_id"] != old
+        assert call["outputs"] == [{"type": "logs", "logs": "['listed.csv', 'said.csv']\n"}]
 
 
 async def test_response_cut_short_adds_what_there_is(tmp_path: Path):
