@@ -154,7 +154,7 @@ class ConversationTable:
             if connection.execute(select(is_at_work(conversation_id))).scalar():
                 raise locked("conversation_id")
             _refuse_present(connection, conversation_id, dumped)
-            _refuse_full(connection, conversation_id, more=len(dumped))
+            _refuse_full(connection, conversation_id, more=len(dumped), param="items")
             append_items(connection, conversation_id, dumped)
 
         await self._database.write(work)
@@ -226,7 +226,7 @@ class ConversationTable:
         def work(connection: Connection) -> History | None:
             if _get(connection, organization_id, conversation_id) is None:
                 return None
-            _refuse_full(connection, conversation_id, more=1)
+            _refuse_full(connection, conversation_id, more=1, param="conversation")
             end = next_position(connection, conversation_id)
             busy = connection.execute(select(is_at_work(conversation_id))).scalar()
             stretches = _stretches(connection, conversation_id)
@@ -305,7 +305,7 @@ def _refuse_present(
         )
 
 
-def _refuse_full(connection: Connection, conversation_id: str, *, more: int) -> None:
+def _refuse_full(connection: Connection, conversation_id: str, *, more: int, param: str) -> None:
     count = connection.execute(
         select(func.count()).select_from(conversation_items).where(_of(conversation_id))
     )
@@ -313,7 +313,7 @@ def _refuse_full(connection: Connection, conversation_id: str, *, more: int) -> 
         raise InvalidRequest(
             f"Conversation with id '{conversation_id}' is full: it may have {ITEMS_MAX} items. "
             "Delete some of them, or begin another conversation.",
-            param="conversation",
+            param=param,
             code="conversation_full",
         )
 
