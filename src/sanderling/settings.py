@@ -185,6 +185,13 @@ class Settings:
     file_bytes_max: int = _setting(
         512 << 20, "Largest file accepted.", "OpenAI's documented 512 MB.", kind="size", least=1
     )
+    upload_bytes_max: int = _setting(
+        8 << 30,
+        "Largest file accepted in parts, by the Uploads API.",
+        "OpenAI's documented 8 GB.",
+        kind="size",
+        least=1,
+    )
     box_disk_bytes: int = _setting(
         2 << 30,
         "Disk quota of one box: /mnt/data, /tmp, home and /dev/shm together.",

@@ -58,16 +58,18 @@ class Form:
 
 @asynccontextmanager
 async def received_form(
-    request: Request, store: Store, *, file_bytes_max: int
+    request: Request, store: Store, *, file_bytes_max: int, file_field: str = FILE_FIELD
 ) -> AsyncIterator[Form]:
     """
     Receive a multipart form; yield it; the blob is the block's to record, and let go if it raises.
+
+    file_field: the one field that may be a file.
 
     Raises:
         InvalidRequest: not multipart, cut short, a field twice or too long.
         TooLarge: the file has more than `file_bytes_max` bytes.
     """
-    form = await _receive(request, store, file_bytes_max)
+    form = await _receive(request, store, file_bytes_max, file_field)
     try:
         yield form
     except BaseException:
@@ -76,11 +78,11 @@ async def received_form(
         raise
 
 
-async def _receive(request: Request, store: Store, file_bytes_max: int) -> Form:
-    reader = _FormReader(_boundary(request), store, file_bytes_max)
+async def _receive(request: Request, store: Store, file_bytes_max: int, file_field: str) -> Form:
+    reader = _FormReader(_boundary(request), store, file_bytes_max, file_field)
     chunks = request.stream()
     try:
-        _check_declared_size(request, file_bytes_max)
+        _check_declared_size(request, file_bytes_max, file_field)
         async for chunk in chunks:
             await reader.feed(chunk)
         return await reader.finish()
@@ -118,17 +120,17 @@ def _boundary(request: Request) -> bytes:
     return boundary
 
 
-def _check_declared_size(request: Request, file_bytes_max: int) -> None:
+def _check_declared_size(request: Request, file_bytes_max: int, file_field: str) -> None:
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared[:20]) > file_bytes_max + _FORM_BYTES_EXTRA:
-        raise too_large(file_bytes_max)
+        raise too_large(file_bytes_max, file_field)
 
 
-def too_large(file_bytes_max: int) -> TooLarge:
+def too_large(file_bytes_max: int, param: str) -> TooLarge:
     """Return the error for a file above the limit."""
     return TooLarge(
         f"The file is larger than the maximum of {file_bytes_max} bytes.",
-        param=FILE_FIELD,
+        param=param,
         code="file_too_large",
     )
 
@@ -157,7 +159,7 @@ class _FormReader:
     note what happened in one chunk; `feed` then acts on the notes in order.
     """
 
-    def __init__(self, boundary: bytes, store: Store, file_bytes_max: int) -> None:
+    def __init__(self, boundary: bytes, store: Store, file_bytes_max: int, file_field: str) -> None:
         self._parser = MultipartParser(
             boundary,
             {
@@ -173,6 +175,7 @@ class _FormReader:
         )
         self._store = store
         self._file_bytes_max = file_bytes_max
+        self._file_field = file_field
         self._notes: list[_Part | bytes | None] = []  # a part begins | its data | it ended
         self._header_name, self._header_value = bytearray(), bytearray()
         self._headers: dict[bytes, bytes] = {}
@@ -207,7 +210,7 @@ class _FormReader:
             _Part(
                 name=name,
                 filename=_filename(filename or b"upload"),
-                is_file=filename is not None or name == FILE_FIELD,
+                is_file=filename is not None or name == self._file_field,
             )
         )
 
@@ -241,7 +244,7 @@ class _FormReader:
     async def _begin(self, part: _Part) -> None:
         if not part.name:
             raise _broken("a part has no name")
-        if part.name in self._fields or (part.name == FILE_FIELD and self._file is not None):
+        if part.name in self._fields or (part.name == self._file_field and self._file):
             raise InvalidRequest(
                 f"Duplicate parameter: '{part.name}'.",
                 param=part.name,
@@ -249,7 +252,7 @@ class _FormReader:
             )
         if len(self._fields) >= FIELDS_MAX:
             raise _broken(f"it has more than {FIELDS_MAX} fields")
-        if part.is_file and part.name != FILE_FIELD:
+        if part.is_file and part.name != self._file_field:
             raise InvalidRequest(
                 f"Invalid type for '{part.name}': expected {json_name('')}, but got a file "
                 "instead.",
@@ -268,7 +271,7 @@ class _FormReader:
             try:
                 await self._writer.write(data)
             except TooLarge as error:
-                raise too_large(self._file_bytes_max) from error
+                raise too_large(self._file_bytes_max, self._file_field) from error
             return
         part.value += data
         if len(part.value) > FIELD_BYTES_MAX:
