@@ -12,14 +12,17 @@ Source: RFC 7578 (multipart/form-data).
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from urllib.parse import unquote_to_bytes
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import Request
 
+from sanderling.api.bodies import check_content_encoding
 from sanderling.api.validation import json_name
 from sanderling.errors import InvalidRequest, TooLarge
 from sanderling.store.blobs import BlobWriter
@@ -32,6 +35,9 @@ FILE_FIELD = "file"
 # Every field of the API is an id, a word or a number.
 FIELD_BYTES_MAX = 64 << 10
 FIELDS_MAX = 64
+# What a part's bytes may say to be encoded as; none of them changes the bytes. RFC 7578 §4.7 has
+# ended the others, and a file kept in base64 would not be the file.
+_PLAIN_ENCODINGS = ("", "7bit", "8bit", "binary")
 # After a refusal the rest of the body is read and dropped up to here, because a client that is
 # still sending would see a broken connection instead of the answer.
 _DRAIN_BYTES_MAX = 256 << 20
@@ -106,6 +112,7 @@ async def _drain(chunks: AsyncIterator[bytes]) -> None:
 
 
 def _boundary(request: Request) -> bytes:
+    check_content_encoding(request)
     kind, options = parse_options_header(request.headers.get("content-type"))
     if kind != b"multipart/form-data":
         shown = request.headers.get("content-type", "none")[:100]
@@ -148,6 +155,7 @@ class _Part:
     name: str
     filename: str
     is_file: bool
+    encoding: str  # of its bytes, as its header says
     value: bytearray = field(default_factory=bytearray)
 
 
@@ -203,14 +211,17 @@ class _FormReader:
         self._header_name, self._header_value = bytearray(), bytearray()
 
     def _on_headers_finished(self) -> None:
-        _, options = parse_options_header(self._headers.get(b"content-disposition"))
+        disposition = self._headers.get(b"content-disposition", b"")
+        _, options = parse_options_header(disposition)
         name = _text(options.get(b"name", b""))
         filename = options.get(b"filename")
+        shown = _extended_name(disposition) if filename is None else _filename(filename)
         self._notes.append(
             _Part(
                 name=name,
-                filename=_filename(filename or b"upload"),
-                is_file=filename is not None or name == self._file_field,
+                filename=shown or "upload",
+                is_file=shown is not None or name == self._file_field,
+                encoding=_text(self._headers.get(b"content-transfer-encoding", b"")),
             )
         )
 
@@ -249,6 +260,11 @@ class _FormReader:
                 f"Duplicate parameter: '{part.name}'.",
                 param=part.name,
                 code="duplicate_parameter",
+            )
+        if part.encoding.strip().lower() not in _PLAIN_ENCODINGS:
+            raise _broken(
+                f"the part '{part.name}' is encoded as '{part.encoding[:40]}'; send its bytes as "
+                "they are"
             )
         if len(self._fields) >= FIELDS_MAX:
             raise _broken(f"it has more than {FIELDS_MAX} fields")
@@ -318,6 +334,20 @@ def _text(value: bytes) -> str:
         return value.decode()
     except UnicodeDecodeError:
         return value.decode("latin-1")
+
+
+# A name that is not ASCII as older clients write it (urllib3 1, thus requests).
+_EXTENDED_NAME = re.compile(rb"""filename\*\s*=\s*"?utf-8'[^']*'([^\s;"]*)""", re.IGNORECASE)
+
+
+def _extended_name(disposition: bytes) -> str | None:
+    """
+    Return the name in `filename*=utf-8''…`, if there is one.
+
+    Source: RFC 8187; RFC 7578 §4.2 forbids it in forms, and clients send it nevertheless.
+    """
+    match = _EXTENDED_NAME.search(disposition)
+    return None if match is None else _text(unquote_to_bytes(match[1]))
 
 
 # What a browser, and the SDKs as they do, write for the three characters that would end the header.
