@@ -220,6 +220,14 @@ class Settings:
         kind="time",
         least=0.0,
     )
+    requests_per_minute: int = _setting(
+        0,
+        "Most requests of one organization in a minute, of any kind; beyond it gets 429. "
+        "0: no limit.",
+        "The machine is the operator's own, and queues and shares protect it; OpenAI has 100.",
+        kind="int",
+        least=0,
+    )
     pool_size: int = _setting(
         4,
         "Ready boxes kept waiting.",

@@ -18,6 +18,7 @@ from sanderling.api import (
     upload_routes,
 )
 from sanderling.api.middleware import RequestFrame
+from sanderling.api.rate_limits import RateLimits
 from sanderling.api.replies import json_reply
 from sanderling.api.responses import routes as responses
 from sanderling.api.routing import Partners
@@ -52,7 +53,8 @@ def create_app(services: Services) -> FastAPI:
     app.add_api_route("/health", _health, methods=["GET"])
     app.add_exception_handler(SanderlingError, _sanderling_error)
     app.add_exception_handler(HTTPException, _http_error)
-    app.add_middleware(RequestFrame)
+    limits = RateLimits(services.settings.requests_per_minute, services.clock)
+    app.add_middleware(RequestFrame, limits=limits)
     return app
 
 
