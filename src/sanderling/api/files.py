@@ -15,13 +15,16 @@ from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
 from fastapi import APIRouter, Request, Response
+from pydantic import Field
 
+from sanderling.api import shapes
+from sanderling.api.describing import FormFile, Query, described, page
 from sanderling.api.paging import list_object, page_of
 from sanderling.api.replies import deleted, download, json_reply
 from sanderling.api.routing import Organization, Partners
 from sanderling.api.services import Services
 from sanderling.api.uploads import ReceivedFile, received_form
-from sanderling.api.validation import invalid_value, missing
+from sanderling.api.validation import RequestModel, invalid_value, missing
 from sanderling.containers.names import safe_name
 from sanderling.errors import InvalidRequest, NotFound
 from sanderling.ids import new_id
@@ -37,6 +40,20 @@ EXPIRES_AFTER_S = (3600, 2_592_000)
 _BATCH_LIFETIME_S = EXPIRES_AFTER_S[1]
 _LIST_LIMIT = 10_000
 _CONTAINER_FILE = "cfile_"
+
+
+_PURPOSE = Query("purpose", {"type": "string"}, "Only the files of that purpose.")
+
+
+class CreateFile(RequestModel):
+    """The form as it is described; `_purpose` and `_asked_lifetime_s` check it."""
+
+    file: FormFile
+    purpose: PurposeName
+    anchor: Literal["created_at"] | None = Field(None, alias="expires_after[anchor]")
+    seconds: int | None = Field(
+        None, alias="expires_after[seconds]", ge=EXPIRES_AFTER_S[0], le=EXPIRES_AFTER_S[1]
+    )
 
 
 def file_object(file: StoredFile) -> dict[str, Any]:
@@ -74,6 +91,7 @@ def _last_name(file: ContainerFile) -> str:
 
 
 @router.post("/files")
+@described(shapes.File, form=CreateFile)
 async def create_file(
     request: Request, services: Partners, organization_id: Organization
 ) -> Response:
@@ -149,6 +167,7 @@ def _asked_lifetime_s(fields: Mapping[str, str]) -> int | None:
 
 
 @router.get("/files")
+@described(shapes.FileList, query=(*page(_LIST_LIMIT, _LIST_LIMIT), _PURPOSE))
 async def list_files(
     request: Request, services: Partners, organization_id: Organization
 ) -> Response:
@@ -163,6 +182,7 @@ async def list_files(
 
 
 @router.get("/files/{file_id}")
+@described(shapes.File)
 async def retrieve_file(
     file_id: str, services: Partners, organization_id: Organization
 ) -> Response:
@@ -174,6 +194,7 @@ async def retrieve_file(
 
 
 @router.delete("/files/{file_id}")
+@described(shapes.Deleted)
 async def delete_file(file_id: str, services: Partners, organization_id: Organization) -> Response:
     """Delete a file; copies of it in containers stay."""
     await find_file(services, organization_id, file_id)
@@ -185,6 +206,7 @@ async def delete_file(file_id: str, services: Partners, organization_id: Organiz
 
 
 @router.get("/files/{file_id}/content")
+@described(None)
 async def file_content(file_id: str, services: Partners, organization_id: Organization) -> Response:
     """Stream a file's bytes."""
     if file_id.startswith(_CONTAINER_FILE):

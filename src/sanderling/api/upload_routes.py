@@ -15,7 +15,9 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Request, Response
 from pydantic import Field
 
+from sanderling.api import shapes
 from sanderling.api.bodies import json_model
+from sanderling.api.describing import FormFile, described
 from sanderling.api.files import (
     EXPIRES_AFTER_S,
     PurposeName,
@@ -47,7 +49,7 @@ PENDING_MAX = 1000
 _RETRY_AFTER_S = 10.0
 
 
-class ExpiresAfter(RequestModel):
+class FileExpiresAfter(RequestModel):
     anchor: Literal["created_at"]
     seconds: int = Field(ge=EXPIRES_AFTER_S[0], le=EXPIRES_AFTER_S[1])
 
@@ -57,7 +59,13 @@ class CreateUpload(RequestModel):
     filename: Annotated[str, Field(min_length=1, max_length=4096)]
     mime_type: Annotated[str, Field(min_length=1, max_length=255)]
     purpose: PurposeName
-    expires_after: ExpiresAfter | None = None
+    expires_after: FileExpiresAfter | None = None
+
+
+class CreatePart(RequestModel):
+    """The form as it is described; `received_form` reads it."""
+
+    data: FormFile
 
 
 class CompleteUpload(RequestModel):
@@ -91,6 +99,7 @@ def part_object(part: UploadPart) -> dict[str, Any]:
 
 
 @router.post("")
+@described(shapes.Upload, json=CreateUpload)
 async def create_upload(
     request: Request, services: Partners, organization_id: Organization
 ) -> Response:
@@ -127,6 +136,7 @@ async def create_upload(
 
 
 @router.post("/{upload_id}/parts")
+@described(shapes.UploadPart, form=CreatePart)
 async def create_part(
     upload_id: str, request: Request, services: Partners, organization_id: Organization
 ) -> Response:
@@ -164,6 +174,7 @@ async def create_part(
 
 
 @router.post("/{upload_id}/complete")
+@described(shapes.Upload, json=CompleteUpload)
 async def complete_upload(
     upload_id: str, request: Request, services: Partners, organization_id: Organization
 ) -> Response:
@@ -201,6 +212,7 @@ async def complete_upload(
 
 
 @router.post("/{upload_id}/cancel")
+@described(shapes.Upload)
 async def cancel_upload(
     upload_id: str, services: Partners, organization_id: Organization
 ) -> Response:
