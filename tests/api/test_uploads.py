@@ -96,6 +96,10 @@ async def test_one_part_is_the_file_without_a_copy(api: Api):
     assert blobs(api) == []
 
 
+async def test_names_of_uploads_are_made_safe_as_those_of_files_are(api: Api):
+    assert (await create(api, filename="../..\\etc/pass\0wd"))["filename"] == "passwd"
+
+
 async def test_parts_that_are_not_named_are_let_go(api: Api):
     upload = await create(api, size=3)
     await add(api, upload, b"123")

@@ -14,6 +14,7 @@ import orjson
 import pytest
 import pytest_asyncio
 
+from sanderling.api.server import create_app
 from sanderling.models.scripted import text
 from sanderling.settings import Settings
 from tests.api.leftovers import kept_by
@@ -326,6 +327,7 @@ ROWS: list[tuple[str, Any, int, str | None, str | None]] = [
     (f"POST {UPLOADS}", upload_body(mime_type=...), 400, "mime_type", MISSING),
     (f"POST {UPLOADS}", upload_body(mime_type=None), 400, "mime_type", TYPE),
     (f"POST {UPLOADS}", upload_body(mime_type="x" * 256), 400, "mime_type", LONG),
+    (f"POST {UPLOADS}", upload_body(mime_type="text/csv\0"), 400, "mime_type", VALUE),
     (f"POST {UPLOADS}", upload_body(purpose=...), 400, "purpose", MISSING),
     (f"POST {UPLOADS}", upload_body(purpose="fun"), 400, "purpose", VALUE),
     (f"POST {UPLOADS}", upload_body(expires_after={}), 400, "expires_after.anchor", MISSING),
@@ -436,4 +438,43 @@ async def test_wrong_request_says_what_is_wrong_and_leaves_nothing_behind(
     assert code is None or error["code"] == code, error
     assert error["type"] == "invalid_request_error"
     assert len(error["message"]) > 10
+    assert await kept_by(api) == before
+
+
+@pytest.mark.parametrize(
+    ("path", "whole"),
+    [(FILES, form(PURPOSE, FILE)), (INTO, form(FILE)), (PARTS, form(DATA))],
+)
+async def test_client_that_leaves_in_the_middle_leaves_nothing_behind(
+    world: World, path: str, whole: Raw
+):
+    api, ids = world
+    before = await kept_by(api)
+    # All but the last boundary's end, then a client that is gone.
+    messages = [
+        {"type": "http.request", "body": whole.content[:-6], "more_body": True},
+        {"type": "http.disconnect"},
+    ]
+    sent = []
+
+    async def receive() -> dict[str, Any]:
+        return messages.pop(0)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await create_app(api.services)(
+        {
+            "type": "http",
+            "method": "POST",
+            "path": with_ids(path, ids),
+            "query_string": b"",
+            "headers": [(b"content-type", FORM.encode()), (b"host", b"test")],
+        },
+        receive,
+        send,
+    )
+
+    assert messages == []
+    assert sent == []
     assert await kept_by(api) == before

@@ -57,7 +57,7 @@ class FileExpiresAfter(RequestModel):
 class CreateUpload(RequestModel):
     bytes: Annotated[int, Field(ge=0)]
     filename: Annotated[str, Field(min_length=1, max_length=4096)]
-    mime_type: Annotated[str, Field(min_length=1, max_length=255)]
+    mime_type: Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[ -~]+$")]
     purpose: PurposeName
     expires_after: FileExpiresAfter | None = None
 
