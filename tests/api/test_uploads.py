@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import pytest
 
 from sanderling.api import upload_routes
 from sanderling.settings import Settings
+from sanderling.store import blobs as store_blobs
 from tests.api.making import Api, memory_api
 from tests.doubles.fake_clock import FakeClock
 
@@ -255,3 +258,24 @@ async def test_uploads_at_once_are_bounded(api: Api, monkeypatch: pytest.MonkeyP
     assert (status, error["code"]) == (429, "rate_limit_exceeded")
     await complete(api, upload, [])
     await create(api)
+
+
+async def test_full_disk_leaves_the_upload_to_be_completed_later(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+):
+    upload = await create(api)
+    parts = [await add(api, upload, b"123"), await add(api, upload, b"456")]
+    before = sorted(blobs(api))
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store_blobs.os, "fsync", full)
+        status, error = await api.error(
+            "POST", f"/v1/uploads/{upload['id']}/complete", {"part_ids": parts}
+        )
+
+    assert (status, error["code"]) == (507, "storage_full")
+    assert sorted(blobs(api)) == before
+    assert (await complete(api, upload, parts))["status"] == "completed"
