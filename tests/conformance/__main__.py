@@ -11,26 +11,30 @@ from collections import Counter
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-from tests.conformance.scope import OUT_OF_SCOPE, SUITES, VERSION
+from tests.conformance.scope import SUITES, VERSIONS, out_of_scope
 from tests.conformance.seeding import MODELS, Seeder
 from tests.contract.servers import LoopThread, memory_server
 from tests.doubles.model_server import ModelServer
 from tests.plain_user import kept_folder, run_uv
 
-_NEEDS = ("pytest>=9", "pytest-asyncio>=1.4", "pytest-xdist", "inline-snapshot", "rich")
+# What the tests import, of all versions together.
+_NEEDS = (
+    *("pytest", "pytest-asyncio", "pytest-xdist", "inline-snapshot", "rich", "respx"),
+    *("nest-asyncio", "time-machine", "dirty-equals", "httpx-aiohttp"),
+)
 
 
-def fetched(folder: Path) -> tuple[Path, Path]:
+def fetched(folder: Path, version: str) -> tuple[Path, Path]:
     """Return the SDK's sources with their tests, and a Python that has the SDK; make them once."""
-    sources, env = folder / f"openai-{VERSION}", folder / "env"
+    sources, env = folder / f"openai-{version}", folder / "env"
     python = env / "bin" / "python"
     if not (folder / "done").exists():
         run_uv("venv", "--quiet", "--clear", "--seed", "--python", sys.executable, env)
-        packages = (f"openai[aiohttp]=={VERSION}", *_NEEDS)
+        packages = (f"openai[aiohttp]=={version}", *_NEEDS)
         run_uv("pip", "install", "--quiet", "--python", python, *packages)
-        wanted = ("--no-deps", "--no-binary", ":all:", "--dest", folder, f"openai=={VERSION}")
+        wanted = ("--no-deps", "--no-binary", ":all:", "--dest", folder, f"openai=={version}")
         subprocess.run([python, "-m", "pip", "download", "--quiet", *wanted], check=True)
-        with tarfile.open(folder / f"openai-{VERSION}.tar.gz") as archive:
+        with tarfile.open(folder / f"openai-{version}.tar.gz") as archive:
             archive.extractall(folder, filter="data")
         (folder / "done").touch()
     return sources, python
@@ -59,7 +63,7 @@ def run(sources: Path, python: Path, base_url: str, port: int, suites: list[str]
         return ET.parse(report).getroot()
 
 
-def judged(report: ET.Element) -> tuple[Counter[str], list[str]]:
+def judged(report: ET.Element, unwanted: set[str]) -> tuple[Counter[str], list[str]]:
     """Return how many tests ended how, and those that did not end as `scope.py` says."""
     counts: Counter[str] = Counter()
     wrong = []
@@ -67,7 +71,7 @@ def judged(report: ET.Element) -> tuple[Counter[str], list[str]]:
         module = case.attrib["classname"].removeprefix("tests.api_resources.").rpartition(".")[0]
         name = f"{module}::{case.attrib['name'].partition('[')[0]}"
         has_passed = case.find("failure") is None and case.find("error") is None
-        is_in_scope = name not in OUT_OF_SCOPE
+        is_in_scope = name not in unwanted
         counts[("passed" if has_passed else "failed") if is_in_scope else "out of scope"] += 1
         if has_passed != is_in_scope:
             wrong.append(f"{'fails' if is_in_scope else 'passes'}: {name} {case.attrib['name']}")
@@ -77,25 +81,33 @@ def judged(report: ET.Element) -> tuple[Counter[str], list[str]]:
 def main() -> int:
     """Return 1 if a test in scope failed, or one out of scope passed."""
     words = [word for word in sys.argv[1:] if not word.startswith("-")]
+    versions = [version for version in VERSIONS if version in words] or VERSIONS
+    words = [word for word in words if word not in VERSIONS]
     suites = [suite for suite in SUITES if not words or any(word in suite for word in words)]
-    loop, seeder = LoopThread(), Seeder()
+    loop = LoopThread()
     models = ModelServer([], models=MODELS)
     loop.run(models.__aenter__())
     try:
-        with (
-            kept_folder(f"openai-suite-{VERSION}") as folder,
-            tempfile.TemporaryDirectory() as root,
-        ):
-            sources, python = fetched(folder)
-            with memory_server(loop, Path(root), models.base_url, seeder.start) as base_url:
-                report = run(sources, python, base_url, seeder.port, suites)
-                loop.run(seeder.stop())
+        return max([of_version(version, suites, loop, models.base_url) for version in versions])
     finally:
         loop.run(models.__aexit__(None, None, None))
         loop.close()
-    counts, wrong = judged(report)
-    print(*wrong, sep="\n")
-    print(f"openai-python {VERSION}: " + ", ".join(f"{n} {how}" for how, n in counts.items()))
+
+
+def of_version(version: str, suites: list[str], loop: LoopThread, model_url: str) -> int:
+    """Run the suites of one version; say what came of it; return 1 if not all is as it must be."""
+    seeder = Seeder()
+    with (
+        kept_folder(f"openai-suite-{version}") as folder,
+        tempfile.TemporaryDirectory() as root,
+    ):
+        sources, python = fetched(folder, version)
+        with memory_server(loop, Path(root), model_url, seeder.start) as base_url:
+            report = run(sources, python, base_url, seeder.port, suites)
+            loop.run(seeder.stop())
+    counts, wrong = judged(report, out_of_scope(version))
+    print(*wrong, sep="\n", end="\n" if wrong else "")
+    print(f"openai-python {version}: " + ", ".join(f"{n} {how}" for how, n in counts.items()))
     return 1 if wrong else 0
 
 

@@ -11,7 +11,7 @@ from sanderling.api.services import Services
 from sanderling.records import Container, ContainerFile, StoredFile, Upload, UploadPart
 from sanderling.store.tables import metadata
 
-MODELS = ("gpt-6-astra",)
+MODELS = ("gpt-6-astra", "gpt-4o-mini")
 _ORGANIZATION = "org_default"
 _CONTENT = b'{"foo": "bar"}'
 
