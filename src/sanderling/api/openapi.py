@@ -151,7 +151,7 @@ def _operation(
     ]
     operation: dict[str, Any] = {
         "operationId": route.endpoint.__name__.strip("_"),
-        "tags": [route.endpoint.__module__.removesuffix(".routes").rpartition(".")[2]],
+        "tags": [route.path.split("/")[1]],
         "summary": summary,
         "parameters": parameters,
         "responses": {
