@@ -70,9 +70,9 @@ class _Schemas(GenerateJsonSchema):
         return super().function_plain_schema(schema)
 
     def _choice(self, union: ByTypeField, kind: str) -> JsonSchemaValue:
-        typed: JsonSchemaValue = {"type": "object", "properties": {"type": {"const": kind}}}
+        typed: JsonSchemaValue = {"type": "object", "properties": {union.field: {"const": kind}}}
         if union.default is None:
-            typed["required"] = ["type"]
+            typed["required"] = [union.field]
         inner = self.generate_inner(union.choices[kind].__pydantic_core_schema__)
         return {"allOf": [inner, typed]}
 

@@ -143,36 +143,40 @@ def by_json_type(expected: str, choices: Mapping[type, Any]) -> ByJsonType:
 
 
 class ByTypeField:
-    """A validator for a union of objects told apart by `type`; `openapi.py` reads `choices`."""
+    """A validator for a union of objects told apart by a field; `openapi.py` reads what it is."""
 
     def __init__(
         self,
         choices: Mapping[str, type[RequestModel]],
         default: Callable[[dict[str, Any]], str | None] | None,
         known: frozenset[str],
+        field: str,
     ) -> None:
         self.choices = choices
         self.default = default
+        self.field = field
         self._known = known
 
     def __call__(self, value: Any) -> Any:
         if not isinstance(value, dict):
             raise _refusal("invalid_type", expected="an object")
-        kind = value.get("type")
+        kind = value.get(self.field)
         if kind is None and self.default is not None:
             kind = self.default(value)
         if kind is None:
-            raise _refusal("missing", at="type")
+            raise _refusal("missing", at=self.field)
         if not isinstance(kind, str):
-            raise _refusal("invalid_type", expected="a string", at="type", value=kind)
+            raise _refusal("invalid_type", expected="a string", at=self.field, value=kind)
         if kind in self._known:
             raise refuse(
                 f"Invalid value: '{kind}' is not supported by this server. "
                 f"Supported values are: {quoted(list(self.choices))}.",
-                at="type",
+                at=self.field,
             )
         if kind not in self.choices:
-            raise _refusal("invalid_value", supported=tuple(self.choices), at="type", value=kind)
+            raise _refusal(
+                "invalid_value", supported=tuple(self.choices), at=self.field, value=kind
+            )
         return self.choices[kind].model_validate(value)
 
 
@@ -181,14 +185,16 @@ def by_type_field(
     *,
     default: Callable[[dict[str, Any]], str | None] | None = None,
     known: frozenset[str] = frozenset(),
+    field: str = "type",
 ) -> ByTypeField:
     """
     Return a validator for a union of objects whose `type` says which it is.
 
     default: what `type` stands for when it is absent or null; None when it must be there.
     known: types that exist elsewhere and that this server refuses; the error says so.
+    field: the name of the field that says it, where it is another one.
     """
-    return ByTypeField(choices, default, known)
+    return ByTypeField(choices, default, known, field)
 
 
 _UNSET = object()
