@@ -1,0 +1,158 @@
+"""What OpenAI has beside what this server has: rows, each done, partial or not, and why."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from typing import Literal
+
+from tests.coverage import ours, paths, reasons, theirs
+
+State = Literal["done", "partial", "not"]
+EVENTS = "events"
+ENDPOINTS = "endpoints"
+
+
+class Unexplained(Exception):
+    """Something is not here, and reasons.py does not say why."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One endpoint, field or event. `name` is its path within its section."""
+
+    name: str
+    state: State
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Section:
+    """What belongs together; `beyond` is what OpenAI does not have."""
+
+    title: str
+    rows: tuple[Row, ...]
+    beyond: tuple[str, ...] = ()
+
+
+def endpoints() -> Section:
+    """Return the endpoints of what is served here; other groups have one reason each."""
+    offered = {name for name, each in theirs.endpoints().items() if each.group in theirs.SERVED}
+    return _section(ENDPOINTS, offered, set(ours.endpoints()))
+
+
+def groups() -> dict[str, int]:
+    """Return how many endpoints OpenAI has in each group of which nothing is served here."""
+    counts: dict[str, int] = {}
+    for each in theirs.endpoints().values():
+        if each.group not in theirs.SERVED:
+            counts[each.group] = counts.get(each.group, 0) + 1
+    return dict(sorted(counts.items()))
+
+
+def requests() -> list[Section]:
+    """Return what each endpoint takes, in its query and in its body."""
+    found = []
+    for name, mine in _both():
+        for part in ("query", "body"):
+            offered, taken = getattr(theirs.endpoints()[name], part), getattr(mine, part)
+            if offered or taken:
+                found.append(_section(f"{name} {part}", offered, taken))
+    return found
+
+
+def replies() -> list[Section]:
+    """Return what each object that is replied has, and which endpoints reply it."""
+    offered: dict[str, set[str]] = {}
+    shown: dict[str, set[str]] = {}
+    for name, mine in _both():
+        if mine.shape and (reply := theirs.endpoints()[name].reply):
+            offered.setdefault(mine.shape, set()).update(reply)
+            shown.setdefault(mine.shape, set()).update(mine.reply)
+    return [_section(f"reply {shape}", offered[shape], shown[shape]) for shape in sorted(offered)]
+
+
+def events() -> Section:
+    """Return the events of a response's stream, and their fields."""
+    return _section(EVENTS, theirs.events(), ours.events())
+
+
+def everything() -> tuple[Section, ...]:
+    """Return every section of the page, in its order."""
+    return (endpoints(), *requests(), *replies(), events())
+
+
+def _both() -> Iterator[tuple[str, ours.Endpoint]]:
+    for name, mine in sorted(ours.endpoints().items(), key=lambda each: _by_path(each[0])):
+        if name in theirs.endpoints():
+            yield name, mine
+
+
+def _by_path(name: str) -> tuple[str, str]:
+    method, _, path = name.partition(" ")
+    return path, method
+
+
+def _section(title: str, offered: AbstractSet[str], here: AbstractSet[str]) -> Section:
+    rows = list(_rows(title, offered, here))
+    beyond = [path for path in paths.topmost(here) if not _is_known(offered, path)]
+    if title == ENDPOINTS:
+        rows.sort(key=lambda row: _by_path(row.name))
+        beyond.sort(key=_by_path)
+    return Section(title, tuple(rows), tuple(beyond))
+
+
+def _is_known(offered: AbstractSet[str], path: str) -> bool:
+    """Whether OpenAI has it, be it under another tag of the same place."""
+    untagged = re.sub(r":\w+\.", r":*.", path)
+    return any(path == each or untagged == re.sub(r":\w+\.", r":*.", each) for each in offered)
+
+
+def _rows(title: str, offered: AbstractSet[str], here: AbstractSet[str]) -> Iterator[Row]:
+    missing: list[str] = []
+    for path in sorted(offered):
+        if any(paths.is_below(path, above) for above in missing):
+            continue
+        if why := refused(title, path) or ("" if paths.has(here, path) else gap(title, path)):
+            missing.append(path)
+            yield Row(path, "not", why)
+        else:
+            why = partial(title, path)
+            yield Row(path, "partial" if why else "done", why)
+
+
+def refused(title: str, path: str) -> str:
+    """Return why something that the code knows is refused; empty: it is not."""
+    found = [each.why for each in reasons.REFUSED if matches(each.pattern, title, path)]
+    return found[0] if found else ""
+
+
+def partial(title: str, path: str) -> str:
+    """Return how something that is here is so only in part; empty: it is so wholly."""
+    found = [why for pattern, why in reasons.PARTIAL.items() if matches(pattern, title, path)]
+    return found[0] if found else ""
+
+
+def gap(title: str, path: str) -> str:
+    """
+    Return why something is not here.
+
+    Raises:
+        Unexplained: no reason is about it.
+    """
+    pattern = pattern_of(title, path)
+    if pattern is None:
+        raise Unexplained(f"{title}: {path}")
+    return reasons.GAPS[pattern]
+
+
+def pattern_of(title: str, path: str) -> str | None:
+    """Return the first pattern of a reason that is about a gap."""
+    return next((each for each in reasons.GAPS if matches(each, title, path)), None)
+
+
+def matches(pattern: str, title: str, path: str) -> bool:
+    """Whether a reason is about something: its pattern is found in `title path`, up to the end."""
+    return re.search(f"(?:{pattern})$", f"{title} {path}") is not None

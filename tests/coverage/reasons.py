@@ -1,0 +1,214 @@
+"""
+Why something of OpenAI's is not here, or only in part: what of the page is written by hand.
+
+A pattern is about whatever it is found in at the end of `section path`, such as
+`POST /responses body tools[]:function.strict`; see `paths.py` for paths. A test fails for a gap
+that has no reason here, and for a reason about something that is here, or is nowhere.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+_HOSTED = (
+    "additional_tools|apply_patch|custom|file_search|image_generation|local_shell|mcp|namespace|"
+    r"programmatic_tool_calling|program|shell|tool_search|web_search|computer\w*"
+)
+
+# What is not here. The first that fits is told.
+GAPS: dict[str, str] = {
+    # ---- endpoints
+    r"endpoints \w+ /responses/(input_tokens|compact)": "not yet",
+    r"endpoints WebSocket /responses": "not yet",
+    r"endpoints \w+ /chat/completions": "not yet",
+    r"endpoints \w+ /chat/completions/.*|endpoints GET /chat/completions": "completions are not "
+    "kept; responses are",
+    r"endpoints DELETE /models/\{id\}": "models are the model server's",
+    # ---- tools, and what they leave behind
+    rf":({_HOSTED})(_\w+)?": "a hosted tool that is not the code interpreter; refused "
+    "by its name. Give the model a function of your own",
+    r"events :response\.(audio|custom_tool|file_search|image_generation|mcp|shell|web_search)"
+    r"[\w.]*": "of hosted tools and of sound, which are not here",
+    r"\.(allowed_callers|caller)": "of `programmatic_tool_calling`; ignored",
+    r":function\.(async|defer_loading|output_schema)|:function_call(_output)?\.(async|namespace)"
+    r"|:function_call_output\.name": "of hosted tools that call functions; ignored",
+    # ---- of requests
+    r"access_programs": "OpenAI's own contracts; ignored",
+    r"context_management": "not yet",
+    r"(POST /responses body|reply Response) image": "of the tool that makes pictures",
+    r"POST /responses body moderation|reply Response moderation\.\w+": "nothing is moderated here; "
+    "ignored, and shown as null",
+    r"prompt_cache_options|prompt_cache_breakpoint|prompt_cache_diagnostics"
+    r"|cache_write_tokens_details": "what is cached is the model server's affair; ignored",
+    r"reasoning\.(context|mode)": "models of others do not know it; ignored",
+    r":configuration_update": "of OpenAI's own models; refused",
+    r":compaction(_trigger)?|:response\.compaction\.compacting": "not yet",
+    r":message\.phase": "models of others do not say it; ignored",
+    r"input_file\.detail": "files are given to code, not shown to the model; ignored",
+    r"body \w+\[\]:(message|function_call|function_call_output|reasoning)\.status": "what is sent "
+    "has been completed; ignored",
+    r"body \w+\[\]:message\.content\[\]:output_text\.(annotations|logprobs)": "the text is enough "
+    "for the model; ignored",
+    r"GET /responses/\{id\} query include_obfuscation": "events are never padded; ignored",
+    # ---- of replies
+    r":function_call(_output)?\.created_by": "there are no users below an organization",
+    r"reply Item :function_call_output\.output\[\]:input_\w+": "files and pictures in an output "
+    "are shown as a message after it",
+    r"reply Response output\[\]:function_call_output": "of functions that OpenAI calls itself",
+    r"reply Item :message\.content\[\]:(computer_\w+|(reasoning_|summary_)?text)": "parts that no "
+    "endpoint takes",
+    r"reply Item :message\.content\[\]:input_file\.file_(data|url)": "a file that came with its "
+    "content is shown by its id",
+    r"annotations\[\]:(file_citation|file_path|url_citation)": "nothing is searched here; files "
+    "are cited with `container_file_citation`",
+    r"output_text\.logprobs\[\]\.\w+": "model servers are not asked for log probabilities: the "
+    "list is empty",
+    r"reasoning\.status": "reasoning is shown when it is complete",
+    r"reply \w+ .*:reasoning\.summary\[\]:summary_text|events :response\.reasoning_summary_\w+"
+    r"\.\w+": "models of others give their reasoning as it is, not summed up: `content`",
+    r"reply Model shutdown_date": "model servers do not say",
+    r"reply Response error\.(misalignment|param|type)": "an error of a run has a code and a "
+    "sentence",
+    r"reply Response input_transformations": "input is not changed",
+    r"reply Response instructions\[\]:\w+": "instructions are text",
+    r"reply Response prompt": "there are no stored prompts here",
+    r"reply Response reasoning\.generate_summary": "shown as `summary`, which took its place",
+    r"reply Response tool_usage": "of hosted tools that cost by use",
+    r"reply Response tools\[\]:code_interpreter\.container:auto\.network_policy:(disabled"
+    r"|allowlist\.domain_secrets)": "shown where domains are allowed, without secrets",
+    # ---- of streams
+    r"events :error": "a stream that goes wrong ends with `response.failed`, whose error says why",
+    r"events :response\.queued": "not yet",
+}
+
+# What is here, but is not all that it is at OpenAI.
+PARTIAL: dict[str, str] = {
+    r"POST /responses/\{id\}/cancel": "always refused: there are no background responses",
+    r"POST /responses body include": "`code_interpreter_call.outputs` does something; the others "
+    "are accepted",
+    r"POST /responses body (text\.verbosity|reasoning\.summary|reasoning\.generate_summary"
+    r"|top_logprobs)": "checked and shown again; the model is not told",
+    r"POST /responses body truncation": "checked and shown again; nothing is left out of what the "
+    "model reads",
+    r"POST /responses body service_tier": "checked; there is one tier",
+    r"POST /responses body prompt_cache_(key|retention)": "shown again; what is cached is the "
+    "model server's affair",
+    r"POST /responses body stream_options\.include_obfuscation": "checked; events are never padded",
+    r"network_policy:allowlist": "only domains that the operator lets containers reach",
+    r"encrypted_content": "kept and shown as it came; there is nothing that could be decrypted",
+    r"input_image\.image_url": "a web address is passed on to the model server, and is no file "
+    "for code",
+    r"reply Response (background|moderation)": "always the same: false, and null",
+    r"reply Response service_tier": "`auto`, and `default` when it has ended",
+    r"cache_write_tokens": "always 0: model servers do not say",
+    r"events :response\.output_text\.(delta|done)\.logprobs": "always empty",
+}
+
+
+class Refusal(NamedTuple):
+    """
+    A field that is known and refused, wherever `pattern` is found. A test sends `body` to `path`
+    and waits for the answer that names `param`.
+    """
+
+    pattern: str
+    why: str
+    path: str
+    body: dict[str, Any]
+    param: str
+
+
+_SECRETS = {
+    "type": "allowlist",
+    "allowed_domains": ["example.com"],
+    "domain_secrets": [{"domain": "example.com", "name": "KEY", "value": "v"}],
+}
+_AT_ADDRESS = [
+    {
+        "role": "user",
+        "content": [{"type": "input_file", "file_url": "https://example.com/a.pdf"}],
+    }
+]
+_NO_SECRETS = "the proxy does not look into what it carries, so it cannot put a secret there"
+
+REFUSED = (
+    Refusal(
+        r"POST /responses body background",
+        "not yet",
+        "/responses",
+        {"input": "x", "background": True},
+        "background",
+    ),
+    Refusal(
+        r"body prompt",
+        "there are no stored prompts here; send their text",
+        "/responses",
+        {"input": "x", "prompt": {"id": "pmpt_1"}},
+        "prompt",
+    ),
+    Refusal(
+        r"body tools\[\]:code_interpreter\.container:auto\.\S*domain_secrets",
+        _NO_SECRETS,
+        "/responses",
+        {
+            "input": "x",
+            "tools": [
+                {
+                    "type": "code_interpreter",
+                    "container": {"type": "auto", "network_policy": _SECRETS},
+                }
+            ],
+        },
+        "tools[0].container.network_policy.domain_secrets",
+    ),
+    Refusal(
+        r"POST /containers body network_policy:allowlist\.domain_secrets",
+        _NO_SECRETS,
+        "/containers",
+        {"name": "x", "network_policy": _SECRETS},
+        "network_policy.domain_secrets",
+    ),
+    Refusal(
+        r"body \w+\[\]:\w+\.(content|output)\[\]:input_file\.file_url",
+        "the server fetches nothing; send the file, or its content as `file_data`",
+        "/responses",
+        {"input": _AT_ADDRESS},
+        "input[0].content[0].file_url",
+    ),
+    Refusal(
+        r"POST /containers body skills",
+        "a folder of files does the same: put them into the container",
+        "/containers",
+        {"name": "x", "skills": [{"type": "skill_reference", "skill_id": "skill_1"}]},
+        "skills",
+    ),
+)
+
+# Of which nothing is served here, by the first part of their paths.
+GROUPS: dict[str, str] = {
+    "agents": "a hosted product of its own",
+    "assistants": "not yet: the Assistants API, which OpenAI has shut down",
+    "audio": "not about code; ask the model server",
+    "batches": "a queue of OpenAI's for cheaper tokens; responses of any number can be at work",
+    "chatkit": "a hosted product of its own",
+    "completions": "older than chat; ask the model server",
+    "content_provenance_checks": "about OpenAI's own pictures",
+    "decisions": "a hosted product of its own",
+    "embeddings": "not about code; ask the model server",
+    "evals": "a hosted product of its own",
+    "fine_tuning": "models are the model server's",
+    "images": "not about code; ask the model server. Code draws and changes pictures",
+    "live": "speech; not about code",
+    "moderations": "not about code; ask the model server",
+    "organization": "users, projects and bills of OpenAI's; keys are made with `sanderling keys`",
+    "projects": "as `organization`",
+    "realtime": "speech; not about code",
+    "safety": "about OpenAI's own users",
+    "skills": "not yet",
+    "threads": "not yet: the Assistants API, which OpenAI has shut down",
+    "vaults": "a hosted product of its own",
+    "vector_stores": "search in files is another tool; code can read and search every file",
+    "videos": "not about code",
+    "webhook_endpoints": "OpenAI's calls to servers of others; this server calls nobody",
+    "webhook_event_types": "as `webhook_endpoints`",
+}
