@@ -364,6 +364,9 @@ class RunRequest:
     text_format: TextFormat = TextFormat()
     reasoning_effort: str | None = None
     stored: bool = True
+    # Files that came inside the request; of a run that is not stored they are forgotten with it.
+    inline_file_ids: tuple[str, ...] = ()
+    background: bool = False  # nobody waits for it: it takes its turn, and can be cancelled
     # What the dialect must show again and the loop does not read (metadata, user, truncation, …).
     echo: dict[str, Any] = field(default_factory=dict)
 

@@ -628,3 +628,23 @@ async def test_request_without_any_input_is_run(stage: Stage) -> None:
 
     assert run.status == "completed"
     assert isinstance(items(told)[0], MessageItem)
+
+
+# ---- in the background -------------------------------------------------------------------------
+
+
+async def test_background_runs_take_turns_and_one_that_waits_can_be_cancelled(stage: Stage) -> None:
+    runner = stage.runner(Silent(), background_at_work_max=1)  # type: ignore[arg-type]
+    first = await runner.start(request("Hi", background=True))
+    await until(runner, first.id, e.TextAdded)
+    second, third = [await runner.start(request("Hi", background=True)) for _ in range(2)]
+
+    assert (second.status, third.status) == ("queued", "queued")
+    assert (await runner.cancel(ORG, second.id)).status == "cancelled"
+    assert readable(await all_events(runner, second.id)) == ["run queued", "run cancelled"]
+    assert (await runner.get(ORG, third.id))[0].status == "queued"
+    assert (await runner.get(ORG, first.id))[0].status == "in_progress"
+    await runner.cancel(ORG, first.id)
+    await until(runner, third.id, e.TextAdded)
+    other = await runner.start(request("Hi", background=True, organization_id="org_other"))
+    await until(runner, other.id, e.TextAdded)  # nothing of its own at work: it need not wait

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from sanderling.clock import Clock
@@ -19,14 +20,18 @@ from sanderling.models.base import Model
 from sanderling.observe import logs
 from sanderling.records import Item, Run, RunError, RunRequest, RunStatus, Usage
 from sanderling.runs.briefing import Briefing, Rules, brief
-from sanderling.runs.events import Event
+from sanderling.runs.events import Event, RunChanged
 from sanderling.runs.feed import Feed
 from sanderling.runs.loop import Loop
 from sanderling.runs.recorder import Recorder
+from sanderling.runs.unstored import Unstored
+from sanderling.sandbox.turns import Turns
 from sanderling.store.store import Store
 
-# How long a run that was not to be stored can still be replayed: OpenAI's "about ten minutes".
-UNSTORED_KEPT_S = 600.0
+# Background runs at work; nobody waits for them, so that only this bounds them. A turn is hours
+# away at most, or the run says that it had none.
+BACKGROUND_AT_WORK_MAX = 256
+BACKGROUND_WAIT_S_MAX = 4 * 3600.0
 
 OUR_FAULT = RunError("server_error", "The server had an error while working on the run.")
 SHUTTING_DOWN = RunError("server_error", "The server is shutting down.")
@@ -34,10 +39,16 @@ SHUTTING_DOWN = RunError("server_error", "The server is shutting down.")
 
 @dataclass(slots=True)
 class _Work:
-    """A run at work; changed by the runner only. `ending`: why its task was cancelled."""
+    """
+    A run at work; changed by the runner only.
+
+    ending: why its task was cancelled.
+    is_let_go: whoever started it will not ask for it any more.
+    """
 
     recorder: Recorder
     ending: RunStatus | None = None
+    is_let_go: bool = False
     task: asyncio.Task[None] | None = None
 
 
@@ -56,6 +67,7 @@ class Runner:
         execution_timeout_s: float = 60.0,
         model_logs_chars_max: int = 20_000,
         shows_images: bool = True,
+        background_at_work_max: int = BACKGROUND_AT_WORK_MAX,
     ) -> None:
         self._store = store
         self._model = model
@@ -64,6 +76,13 @@ class Runner:
         self._clock = clock
         self._rules = Rules(max_turns, execution_timeout_s, model_logs_chars_max, shows_images)
         self._work: dict[str, _Work] = {}
+        self._unstored = Unstored(store, clock)
+        self._background = Turns(
+            background_at_work_max,
+            work="background responses",
+            wait_s_max=BACKGROUND_WAIT_S_MAX,
+            first_is_free=True,
+        )
 
     # ---- what clients ask ----------------------------------------------------------------------
 
@@ -74,14 +93,17 @@ class Runner:
         Raises:
             InvalidRequest, NotFound, Expired: it cannot be run as asked; nothing was recorded.
             HostUnavailable: it would need a sandbox host, and there is none.
+            RateLimited: too many background runs of the organization wait for their turn.
         """
+        if request.background:
+            self._background.check_line(request.organization_id)
         briefing = await brief(
             request, store=self._store, containers=self._containers, rules=self._rules
         )
         run = Run(
             id=new_id("resp"),
             request=request,
-            status="in_progress",
+            status="queued" if request.background else "in_progress",
             created_at=self._clock.now(),
         )
         # A run that is recorded is worked on, even if the client leaves at this very moment.
@@ -93,8 +115,11 @@ class Runner:
         await self._store.runs.insert(run, request.input)
         await self._feed.begin(run.id, is_new=True)
         work = self._work[run.id] = _Work(Recorder(run, feed=self._feed))
+        if run.status == "queued":
+            await work.recorder.record(RunChanged("queued", run.created_at))
         work.task = asyncio.create_task(self._carry_out(work, briefing))
         work.task.add_done_callback(lambda _: self._work.pop(run.id, None))
+        await asyncio.sleep(0)  # a task that has not taken its first step cannot say how it ended
         logs.info("run.started", run_id=run.id, dialect=request.dialect, model=request.model)
 
     async def follow(self, run_id: str, after: int = -1) -> AsyncIterator[tuple[int, Event]]:
@@ -115,11 +140,14 @@ class Runner:
         """
         Return the run with its input and output items.
 
+        One that was not to be stored is there only if it is a background run, which clients have
+        no other way to follow, and until it is swept.
+
         Raises:
             NotFound: no such run, or one that was not to be stored.
         """
         run = await self._store.runs.get(organization_id, run_id)
-        if run is None or not (run.request.stored or include_unstored):
+        if run is None or not (run.request.stored or run.request.background or include_unstored):
             raise NotFound(f"Response with id '{run_id}' not found.")
         return (
             run,
@@ -153,11 +181,30 @@ class Runner:
         await self._stop(run_id, "cancelled")
         await self._store.runs.delete(organization_id, run_id)
 
+    async def let_go(self, run: Run) -> None:
+        """
+        Whoever started the run will not ask for it any more. One that was not to be stored is
+        forgotten when it has ended, a background run excepted, as clients may still poll it.
+        """
+        if run.request.stored or run.request.background:
+            return
+        work = self._work.get(run.id)
+        if work is not None:
+            work.is_let_go = True
+        else:
+            await self._forget(run)
+
+    async def _forget(self, run: Run) -> None:
+        try:
+            await self._unstored.forget(run)
+        except SanderlingError as error:  # a full disk; the sweep will try again
+            logs.error("sweep.failed", reason=error.message)
+
     # ---- what the server asks ------------------------------------------------------------------
 
     async def sweep(self) -> int:
         """Forget the runs that were not to be stored and ended a while ago; return how many."""
-        return await self._store.runs.forget_unstored(self._clock.now() - UNSTORED_KEPT_S)
+        return await self._unstored.sweep()
 
     async def close(self) -> None:
         """
@@ -188,6 +235,10 @@ class Runner:
                 # Not even the end of the run could be written. Recovery does it at the next start.
                 logs.error("run.failed", cause=error, reason=type(error).__name__)
                 await self._feed.abandon(recorder.run.id, SanderlingError(OUR_FAULT.message))
+            # From here on `let_go` finds a run that has ended.
+            self._work.pop(recorder.run.id, None)
+            if work.is_let_go:
+                await self._forget(recorder.run)
             duration_ms = (self._clock.now() - began_at) * 1000
             logs.info("run.finished", status=recorder.run.status, duration_ms=duration_ms)
 
@@ -205,7 +256,8 @@ class Runner:
         )
         status: RunStatus = "failed"
         try:
-            await loop.go()
+            async with self._turn(recorder.run):
+                await loop.go()
             return
         except asyncio.CancelledError:
             # Only `_stop` cancels this task, and what it wants is done here.
@@ -219,6 +271,18 @@ class Runner:
             error = OUR_FAULT
         usage = loop.usage if loop.usage != Usage() else None
         await recorder.end(status, self._clock.now(), usage=usage, error=error)
+
+    @asynccontextmanager
+    async def _turn(self, run: Run) -> AsyncIterator[None]:
+        """Wait until a background run may work, and let others after it; the rest need no turn."""
+        if not run.request.background:
+            yield
+            return
+        await self._background.enter(run.request.organization_id)
+        try:
+            yield
+        finally:
+            self._background.leave(run.request.organization_id)
 
 
 def run_error(error: SanderlingError) -> RunError:

@@ -66,17 +66,26 @@ _WEB_URL = re.compile(r"https?://", re.IGNORECASE)
 
 @asynccontextmanager
 async def input_items(
-    given: str | Sequence[InputItem] | None, *, services: Services, organization_id: str
+    given: str | Sequence[InputItem] | None,
+    *,
+    services: Services,
+    organization_id: str,
+    inline: list[str] | None = None,
 ) -> AsyncIterator[tuple[Item, ...]]:
     """
     Yield the records of an input; files stored for it are deleted again if the block raises.
+
+    inline: gets the ids of those files.
 
     Raises:
         InvalidRequest, NotFound: `param` names the place.
     """
     reader = _Reader(services, organization_id)
     try:
-        yield await reader.read(given)
+        items = await reader.read(given)
+        if inline is not None:
+            inline += reader.stored_ids
+        yield items
     except BaseException:
         await reader.take_back()
         raise
@@ -105,6 +114,11 @@ class _Reader:
         if attached:
             items.append(MessageItem(new_id("msg"), "user", tuple(attached)))
         return tuple(items)
+
+    @property
+    def stored_ids(self) -> list[str]:
+        """The files that were stored for this input."""
+        return [file.id for file in self._stored]
 
     async def take_back(self) -> None:
         """Delete the files that were stored for this input."""

@@ -42,13 +42,12 @@ _ERROR_CODES = frozenset({"server_error", "rate_limit_exceeded", "invalid_prompt
 def response_object(run: Run, output: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Return the response of `run` with its output items, which are wire objects already."""
     request, echo = run.request, run.request.echo
-    has_ended = run.status not in ("queued", "in_progress")
     return {
         "id": run.id,
         "object": "response",
         "created_at": int(run.created_at),
         "status": run.status,
-        "background": False,
+        "background": request.background,
         "completed_at": _completed_at(run),
         "error": _error(run),
         "frequency_penalty": 0.0,
@@ -70,7 +69,7 @@ def response_object(run: Run, output: Sequence[dict[str, Any]]) -> dict[str, Any
             "summary": echo.get("reasoning_summary"),
         },
         "safety_identifier": echo.get("safety_identifier"),
-        "service_tier": "default" if has_ended else "auto",
+        "service_tier": _service_tier(run),
         "store": request.stored,
         # What OpenAI's default is; a client's type may not take null.
         "temperature": 1.0 if request.temperature is None else request.temperature,
@@ -86,6 +85,14 @@ def response_object(run: Run, output: Sequence[dict[str, Any]]) -> dict[str, Any
         "usage": _usage(run),
         "user": echo.get("user"),
     }
+
+
+def _service_tier(run: Run) -> str:
+    """Return the tier asked for; `auto` is the default one, which is told at the end."""
+    asked = run.request.echo.get("service_tier") or "auto"
+    if asked == "auto" and run.status not in ("queued", "in_progress"):
+        return "default"
+    return str(asked)
 
 
 def _completed_at(run: Run) -> int | None:

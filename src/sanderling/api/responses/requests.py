@@ -121,17 +121,19 @@ def refuse_unsupported(body: CreateResponse) -> None:
     Raises:
         InvalidRequest: the body asks for something that this server does not do yet.
     """
-    for param, is_asked in (
-        ("background", body.background is True),
-        ("conversation", body.conversation is not None),
-        ("prompt", body.prompt is not None),
-    ):
-        if is_asked:
-            raise InvalidRequest(
-                f"The parameter '{param}' is not supported yet by this server.",
-                param=param,
-                code="unsupported_parameter",
-            )
+    if body.conversation is not None:
+        raise InvalidRequest(
+            "The parameter 'conversation' is not supported yet by this server.",
+            param="conversation",
+            code="unsupported_parameter",
+        )
+    if body.prompt is not None:
+        raise InvalidRequest(
+            "Prompt templates are kept at OpenAI and cannot be looked up from here. Send the "
+            "template's text as 'instructions' and 'input' instead of 'prompt'.",
+            param="prompt",
+            code="unsupported_parameter",
+        )
 
 
 def run_request(
@@ -162,6 +164,7 @@ def run_request(
         text_format=_text_format(body.text),
         reasoning_effort=body.reasoning.effort if body.reasoning else None,
         stored=body.store is not False,
+        background=body.background is True,
         echo={
             "tools": [tools_.tool_object(tool) for tool in tools],
             "tool_choice": tools_.choice_object(body.tool_choice),
@@ -174,6 +177,7 @@ def run_request(
             "verbosity": (body.text.verbosity if body.text else None) or "medium",
             "truncation": body.truncation or "disabled",
             "top_logprobs": body.top_logprobs or 0,
+            "service_tier": body.service_tier,
             "user": body.user,
             "safety_identifier": body.safety_identifier,
             "prompt_cache_key": body.prompt_cache_key,

@@ -1,5 +1,5 @@
 """
-The Responses API: create, retrieve, delete, input items; plain or as a stream.
+The Responses API: create, retrieve, cancel, delete, input items; plain, streamed, in background.
 
 A plain reply drains the same feed that a stream is made of, and a stored response can be streamed
 again from any event on. The run is the runner's: a client that leaves stops only its own stream.
@@ -9,7 +9,10 @@ Source: OpenAI API reference, "Responses".
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+import contextlib
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import replace
+from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
@@ -32,7 +35,7 @@ from sanderling.api.services import Services
 from sanderling.api.sse import EventStream, frame
 from sanderling.errors import Conflict, SanderlingError
 from sanderling.observe import logs
-from sanderling.records import Run, RunError
+from sanderling.records import Item, Run, RunError
 from sanderling.runs.events import RunChanged
 
 router = APIRouter(prefix="/responses")
@@ -42,18 +45,30 @@ router = APIRouter(prefix="/responses")
 async def create_response(
     request: Request, services: Partners, organization_id: Organization
 ) -> Response:
-    """Start a run; reply with its events as they happen, or with the response when it has ended."""
+    """
+    Start a run; reply with its events as they happen, or with the response when it has ended. A
+    background response is replied at once, as it is: queued.
+    """
     body = await json_model(request, CreateResponse)
     refuse_unsupported(body)
     await _check_tool_files(body, services, organization_id)
-    given = input_items(body.input, services=services, organization_id=organization_id)
+    inline: list[str] = []
+    given = input_items(
+        body.input, services=services, organization_id=organization_id, inline=inline
+    )
     async with given as items:
-        run = await services.runner.start(run_request(body, items, organization_id=organization_id))
+        asked = run_request(body, items, organization_id=organization_id)
+        run = await services.runner.start(replace(asked, inline_file_ids=tuple(inline)))
     projection = _projection(run)
     if body.stream:
-        return EventStream(_frames(services, run, projection))
-    async for _, event in services.runner.follow(run.id):
-        projection.project(event)
+        return EventStream(_frames(services, run, projection, is_first=True))
+    if run.request.background:
+        return json_reply(projection.response)
+    try:
+        async for _, event in services.runner.follow(run.id):
+            projection.project(event)
+    finally:
+        await services.runner.let_go(run)
     return json_reply(projection.response)
 
 
@@ -66,18 +81,38 @@ async def _check_tool_files(body: CreateResponse, services: Services, organizati
 
 
 def _projection(run: Run, include: frozenset[str] = frozenset()) -> ResponseProjection:
-    echo = run.request.echo
     return ResponseProjection(
         run,
-        with_outputs=CODE_OUTPUTS in include or CODE_OUTPUTS in echo.get("include", ()),
-        with_output_deltas=bool(echo.get("include_output_deltas")),
+        with_outputs=_shows_outputs(run, include),
+        with_output_deltas=bool(run.request.echo.get("include_output_deltas")),
     )
 
 
+def _shows_outputs(run: Run, include: frozenset[str]) -> bool:
+    """Whether what code printed is asked for, now or when the response was created."""
+    return CODE_OUTPUTS in include or CODE_OUTPUTS in run.request.echo.get("include", ())
+
+
+def _stored_object(
+    run: Run, output: Sequence[Item], include: frozenset[str] = frozenset()
+) -> dict[str, Any]:
+    with_outputs = _shows_outputs(run, include)
+    return response_object(run, [item_object(item, with_outputs=with_outputs) for item in output])
+
+
 async def _frames(
-    services: Services, run: Run, projection: ResponseProjection, *, after: int = -1
+    services: Services,
+    run: Run,
+    projection: ResponseProjection,
+    *,
+    after: int = -1,
+    is_first: bool = False,
 ) -> AsyncGenerator[bytes, None]:
-    """Yield the run's wire events numbered above `after`; the last is a terminal one, always."""
+    """
+    Yield the run's wire events numbered above `after`; the last is a terminal one, always.
+
+    is_first: this is the stream of the request that started the run.
+    """
     try:
         async for _, event in services.runner.follow(run.id):
             wires = [w for w in projection.project(event) if w["sequence_number"] > after]
@@ -90,6 +125,9 @@ async def _frames(
         fault = RunError("server_error", "The server had an error while sending this stream.")
     else:
         fault = RunError("server_error", "The events of this response end without its end.")
+    finally:
+        if is_first:
+            await services.runner.let_go(run)
     if not projection.has_ended:
         failed = RunChanged("failed", services.clock.now(), error=fault)
         yield b"".join(frame(wire["type"], wire) for wire in projection.project(failed))
@@ -108,8 +146,7 @@ async def retrieve_response(
     )
     if flag(query.get("stream"), "stream"):
         return EventStream(_frames(services, run, _projection(run, include), after=after))
-    items = [item_object(item, with_outputs=CODE_OUTPUTS in include) for item in output]
-    return json_reply(response_object(run, items))
+    return json_reply(_stored_object(run, output, include))
 
 
 @router.delete("/{response_id}")
@@ -125,9 +162,14 @@ async def delete_response(
 async def cancel_response(
     response_id: str, services: Partners, organization_id: Organization
 ) -> Response:
-    """Refuse, as OpenAI does: only background responses can be cancelled."""
-    await services.runner.get(organization_id, response_id)
-    raise Conflict("Cannot cancel a synchronous response.")
+    """Stop a background response and the code it runs; one that has ended is returned as it is."""
+    run, _, _ = await services.runner.get(organization_id, response_id)
+    if not run.request.background:
+        raise Conflict("Cannot cancel a synchronous response.")
+    with contextlib.suppress(Conflict):  # it has come to another end, perhaps just now
+        await services.runner.cancel(organization_id, response_id)
+    run, _, output = await services.runner.get(organization_id, response_id)
+    return json_reply(_stored_object(run, output))
 
 
 @router.get("/{response_id}/input_items")
