@@ -362,6 +362,7 @@ class RunRequest:
     max_tool_calls: int | None = None
     parallel_tool_calls: bool = True
     text_format: TextFormat = TextFormat()
+    truncation: Literal["auto", "disabled"] = "disabled"
     reasoning_effort: str | None = None
     stored: bool = True
     # Files that came inside the request; of a run that is not stored they are forgotten with it.

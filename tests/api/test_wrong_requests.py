@@ -280,6 +280,12 @@ RESPONSES: list[tuple[Any, str | None, str, str]] = [
         TYPE,
         "an object",
     ),
+    (
+        {"text": {"format": {"type": "json_schema", "name": "n", "schema": {"type": "array"}}}},
+        "text.format.schema",
+        "invalid_json_schema",
+        "Invalid schema for response_format 'n': the schema must be of type 'object'",
+    ),
     ({"text": {"verbosity": "loud"}}, "text.verbosity", VALUE, "'loud'"),
     ({"reasoning": {"effort": "extreme"}}, "reasoning.effort", VALUE, "'extreme'"),
     ({"truncation": "hard"}, "truncation", VALUE, "'auto' and 'disabled'"),

@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, assert_never
 
 from sanderling.models.base import CODE_TOOL_NAME
@@ -40,6 +40,8 @@ from sanderling.runs.prompts import files_line
 
 # Names of files told to the model per call and kind of change; more would crowd out the output.
 FILES_NAMED_MAX = 50
+# What is left of a call's output in a conversation that is too long: enough for an error.
+LOGS_CHARS_LEAST = 500
 _CHANGES: tuple[FileChange, ...] = ("created", "changed", "renamed", "deleted")
 
 Message = dict[str, Any]
@@ -82,6 +84,17 @@ class Conversation:
     mounted: Mapping[str, str]
     images: Mapping[str, str]
     logs_chars_max: int
+
+    def shortened(self) -> Conversation | None:
+        """
+        Return the conversation without the older half of its entries; when only the last is left,
+        with less of each call's output; None when nothing more can be left out.
+        """
+        if len(self.entries) > 1:
+            return replace(self, entries=self.entries[(len(self.entries) + 1) // 2 :])
+        if self.logs_chars_max > LOGS_CHARS_LEAST:
+            return replace(self, logs_chars_max=max(LOGS_CHARS_LEAST, self.logs_chars_max // 4))
+        return None
 
     def messages(self, added: Iterable[Entry] = ()) -> tuple[Message, ...]:
         """Return the messages of the conversation with what the run has added so far."""

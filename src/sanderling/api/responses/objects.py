@@ -81,7 +81,7 @@ def response_object(run: Run, output: Sequence[dict[str, Any]]) -> dict[str, Any
         "tools": echo.get("tools", []),
         "top_logprobs": echo.get("top_logprobs", 0),
         "top_p": 1.0 if request.top_p is None else request.top_p,
-        "truncation": echo.get("truncation", "disabled"),
+        "truncation": request.truncation,
         "usage": _usage(run),
         "user": echo.get("user"),
     }

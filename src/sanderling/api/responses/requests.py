@@ -18,6 +18,7 @@ from sanderling.api.responses.parts import Input
 from sanderling.api.validation import RequestModel, by_type_field
 from sanderling.errors import InvalidRequest
 from sanderling.records import Item, RunRequest, TextFormat
+from sanderling.runs.json_schema import schema_problem
 
 # For a request that names no model, which OpenAI's schema allows.
 DEFAULT_MODEL = "sanderling"
@@ -162,6 +163,7 @@ def run_request(
         max_tool_calls=body.max_tool_calls,
         parallel_tool_calls=body.parallel_tool_calls is not False,
         text_format=_text_format(body.text),
+        truncation=body.truncation or "disabled",
         reasoning_effort=body.reasoning.effort if body.reasoning else None,
         stored=body.store is not False,
         background=body.background is True,
@@ -175,7 +177,6 @@ def run_request(
             "metadata": body.metadata or {},
             "reasoning_summary": _summary(body.reasoning),
             "verbosity": (body.text.verbosity if body.text else None) or "medium",
-            "truncation": body.truncation or "disabled",
             "top_logprobs": body.top_logprobs or 0,
             "service_tier": body.service_tier,
             "user": body.user,
@@ -187,6 +188,16 @@ def run_request(
     )
 
 
+def _check_schema(chosen: JsonSchema) -> None:
+    """Raises InvalidRequest: nobody could answer by it."""
+    if (problem := schema_problem(chosen.schema_)) is not None:
+        raise InvalidRequest(
+            f"Invalid schema for response_format '{chosen.name}': {problem}.",
+            param="text.format.schema",
+            code="invalid_json_schema",
+        )
+
+
 def _summary(reasoning: ReasoningOptions | None) -> str | None:
     return (reasoning.summary or reasoning.generate_summary) if reasoning else None
 
@@ -194,6 +205,7 @@ def _summary(reasoning: ReasoningOptions | None) -> str | None:
 def _text_format(text: Text | None) -> TextFormat:
     match text.format if text else None:
         case JsonSchema() as chosen:
+            _check_schema(chosen)
             return TextFormat(
                 type="json_schema",
                 name=chosen.name,
