@@ -284,7 +284,31 @@ class ReasoningItem:
     type: Literal["reasoning"] = "reasoning"
 
 
-Item = MessageItem | CodeCallItem | FunctionCallItem | FunctionOutputItem | ReasoningItem
+@dataclass(frozen=True, slots=True)
+class CompactionItem:
+    """
+    A conversation made short; it stands for everything before it.
+
+    summary: the model's own. said: what the user said, word for word, oldest first.
+    container_id: where its code ran last. file_ids: the user's files.
+    """
+
+    id: str  # cmp_…
+    summary: str
+    said: tuple[str, ...] = ()
+    container_id: str | None = None
+    file_ids: tuple[str, ...] = ()
+    type: Literal["compaction"] = "compaction"
+
+
+Item = (
+    MessageItem
+    | CodeCallItem
+    | FunctionCallItem
+    | FunctionOutputItem
+    | ReasoningItem
+    | CompactionItem
+)
 
 
 @dataclass(frozen=True, slots=True)

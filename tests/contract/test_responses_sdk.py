@@ -367,3 +367,18 @@ def test_answer_is_parsed_by_the_sdk_also_where_the_server_knows_no_schemas(
     assert response.text.format.type == "json_schema"
     assert '"total"' in model.requests[-1]["messages"][0]["content"]
     assert "$.words is missing" in str(model.requests[-1]["messages"])
+
+
+def test_conversation_is_counted_and_compacted_and_goes_on(client: OpenAI, play: Play):
+    model = play(Turn(text="Four."), Turn(text="The user added two and two."), Turn(text="Yes."))
+    first = client.responses.create(model="m", input="2 + 2?")
+
+    counted = client.responses.input_tokens.count(model="m", previous_response_id=first.id)
+    compacted = client.responses.compact(model="m", previous_response_id=first.id)
+    given: Any = [*compacted.output, {"role": "user", "content": "Sure?"}]
+    second = client.responses.create(model="m", input=given)
+
+    assert counted.input_tokens > 10
+    assert compacted.usage.total_tokens > 0
+    assert second.output_text == "Yes."
+    assert "The user added two and two." in str(model.requests[-1]["messages"])

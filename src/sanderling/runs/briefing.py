@@ -21,6 +21,7 @@ from sanderling.records import (
     AutoContainer,
     CodeCallItem,
     CodeTool,
+    CompactionItem,
     ContainerFile,
     ImagePart,
     Item,
@@ -193,7 +194,7 @@ async def _container(
     used = dict.fromkeys(
         item.container_id
         for item in reversed(items)
-        if isinstance(item, CodeCallItem) and item.container_id
+        if isinstance(item, CodeCallItem | CompactionItem) and item.container_id
     )
     for container_id in islice(used, REPLAYED_CONTAINERS_MAX):
         try:

@@ -34,6 +34,12 @@ ANSWER_WRONG = (
     "[Your last answer was not shown to the user, because it cannot be used: {problem}. Answer "
     "again, with nothing but JSON{schema}.]"
 )
+SUMMARIZE = (
+    "[This conversation is about to be replaced by a summary that you write now. Write what you "
+    "need to go on as if nothing had been lost: what is wanted, what was decided and found out, "
+    "with every number that still matters, what is in variables and files, and what is left to "
+    "do. Write the summary and nothing else.]"
+)
 CALLS_USED_UP = "This call was not run: the limit on tool calls is reached. Answer without it."
 CALLS_OFF = "This call was not run: tools may not be used in this answer."
 

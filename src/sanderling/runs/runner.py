@@ -97,9 +97,7 @@ class Runner:
         """
         if request.background:
             self._background.check_line(request.organization_id)
-        briefing = await brief(
-            request, store=self._store, containers=self._containers, rules=self._rules
-        )
+        briefing = await self.brief(request)
         run = Run(
             id=new_id("resp"),
             request=request,
@@ -109,6 +107,17 @@ class Runner:
         # A run that is recorded is worked on, even if the client leaves at this very moment.
         await asyncio.shield(self._begin(run, briefing))
         return run
+
+    async def brief(self, request: RunRequest) -> Briefing:
+        """
+        Return what a run of `request` would be given.
+
+        Raises:
+            InvalidRequest, NotFound, Expired: it cannot be run as asked.
+        """
+        return await brief(
+            request, store=self._store, containers=self._containers, rules=self._rules
+        )
 
     async def _begin(self, run: Run, briefing: Briefing) -> None:
         request = run.request

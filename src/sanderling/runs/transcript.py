@@ -21,6 +21,7 @@ from sanderling.models.base import CODE_TOOL_NAME
 from sanderling.records import (
     Artifact,
     CodeCallItem,
+    CompactionItem,
     ErrorOutput,
     FileChange,
     FilePart,
@@ -219,6 +220,8 @@ class _Writer:
                 answer = code_output(entry, chars_max=self._conversation.logs_chars_max)
                 call_id = entry.call_id or entry.id
                 self._calls([(call_id, CODE_TOOL_NAME, arguments, answer)])
+            case CompactionItem():
+                self._messages.append({"role": "user", "content": self._compaction(entry)})
             case HiddenCall():
                 self._calls([(entry.call_id, entry.name, entry.arguments, entry.answer)])
             case Note(text=text):
@@ -263,6 +266,17 @@ class _Writer:
         if not images:
             return text
         return [{"type": "text", "text": text}, *images] if text else images
+
+    def _compaction(self, item: CompactionItem) -> str:
+        said = "\n".join(f"- {words}" for words in item.said)
+        names = [self._conversation.mounted.get(file_id) for file_id in item.file_ids]
+        mounted = [name for name in names if name is not None]
+        parts = [
+            f"[What I said before:\n{said}]" if said else "",
+            f"[Your summary of our conversation so far:\n{item.summary}]",
+            files_line(mounted) if mounted else "",
+        ]
+        return "\n\n".join(filter(None, parts))
 
     def _url(self, part: ImagePart) -> str | None:
         if part.file_id is not None:

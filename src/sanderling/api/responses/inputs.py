@@ -17,11 +17,13 @@ import mimetypes
 import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import assert_never
 
 from sanderling.api.files import find_file, store_file
 from sanderling.api.responses.parts import (
     CodeInterpreterCall,
+    Compaction,
     FunctionCall,
     FunctionCallOutput,
     InputFile,
@@ -37,6 +39,7 @@ from sanderling.api.responses.parts import (
     Reasoning,
     Refusal,
 )
+from sanderling.api.responses.sealed import unseal
 from sanderling.api.services import Services
 from sanderling.api.uploads import ReceivedFile
 from sanderling.api.validation import missing
@@ -44,6 +47,7 @@ from sanderling.errors import InvalidRequest
 from sanderling.ids import new_id
 from sanderling.records import (
     CodeCallItem,
+    CompactionItem,
     FilePart,
     FunctionCallItem,
     FunctionOutputItem,
@@ -159,8 +163,19 @@ class _Reader:
                         code="item_not_found",
                     )
                 return item
+            case Compaction():
+                return await self._compaction(given, param)
             case _:
                 assert_never(given)
+
+    async def _compaction(self, given: Compaction, param: str) -> CompactionItem:
+        item = unseal(
+            given.id or new_id("cmp"), given.encrypted_content, param=f"{param}.encrypted_content"
+        )
+        files = self._services.store.files
+        # It may be given back long after; what was deleted since is not asked for.
+        known = [i for i in item.file_ids if await files.get(self._organization_id, i)]
+        return replace(item, file_ids=tuple(known))
 
     async def _message(self, given: Message, param: str) -> MessageItem:
         if isinstance(given.content, str):

@@ -12,9 +12,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, assert_never
 
+from sanderling.api.responses.sealed import seal
 from sanderling.records import (
     Citation,
     CodeCallItem,
+    CompactionItem,
     ErrorOutput,
     FilePart,
     FunctionCallItem,
@@ -120,6 +122,11 @@ def _usage(run: Run) -> dict[str, Any] | None:
         if run.status != "completed":
             return None
         usage = Usage()
+    return usage_object(usage)
+
+
+def usage_object(usage: Usage) -> dict[str, Any]:
+    """Return the tokens of all turns as a response shows them."""
     return {
         "input_tokens": usage.input_tokens,
         "input_tokens_details": {"cached_tokens": usage.cached_tokens, "cache_write_tokens": 0},
@@ -191,6 +198,8 @@ def item_object(item: Item, *, with_outputs: bool) -> dict[str, Any]:
                 "content": texts,
                 "encrypted_content": item.encrypted_content,
             }
+        case CompactionItem():
+            return {"id": item.id, "type": "compaction", "encrypted_content": seal(item)}
         case _:
             assert_never(item)
 

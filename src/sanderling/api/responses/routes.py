@@ -20,6 +20,7 @@ from sanderling.api.bodies import json_model
 from sanderling.api.files import find_file
 from sanderling.api.paging import flag, integer, list_of, page_of, strings
 from sanderling.api.replies import deleted, json_reply
+from sanderling.api.responses import aside
 from sanderling.api.responses.events import ResponseProjection
 from sanderling.api.responses.inputs import input_items
 from sanderling.api.responses.objects import item_object, response_object
@@ -39,6 +40,7 @@ from sanderling.records import Item, Run, RunError
 from sanderling.runs.events import RunChanged
 
 router = APIRouter(prefix="/responses")
+router.include_router(aside.router)
 
 
 @router.post("")
