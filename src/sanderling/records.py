@@ -391,6 +391,9 @@ class RunRequest:
     stored: bool = True
     # Files that came inside the request; of a run that is not stored they are forgotten with it.
     inline_file_ids: tuple[str, ...] = ()
+    # May go on from a previous run that was not to be stored: it is the same client's.
+    continues_unstored: bool = False
+    generate: bool = True  # else the run only holds its input, for others to go on from
     background: bool = False  # nobody waits for it: it takes its turn, and can be cancelled
     # What the dialect must show again and the loop does not read (metadata, user, truncation, …).
     echo: dict[str, Any] = field(default_factory=dict)

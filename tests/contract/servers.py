@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 import uvicorn
 
-from sanderling.api.server import create_app
+from sanderling.api.server import WEBSOCKETS, create_app
 from sanderling.api.services import Services
 from sanderling.models.chat import ChatModel
 from sanderling.settings import Settings
@@ -111,7 +111,7 @@ class MemoryServer:
         async with memory_services(self._root, model=model, settings=settings) as services:
             if prepare is not None:
                 await prepare(services)
-            config = uvicorn.Config(create_app(services), log_config=None, ws="none")
+            config = uvicorn.Config(create_app(services), log_config=None, **WEBSOCKETS)
             self._server = uvicorn.Server(config)
             serving = asyncio.create_task(self._server.serve(sockets=[self._socket]))
             async with asyncio.timeout(30):

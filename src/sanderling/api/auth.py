@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import ipaddress
 
-from starlette.requests import Request
+from starlette.requests import HTTPConnection
 
 from sanderling.errors import Unauthorized
 from sanderling.store.keys import digest_of
@@ -23,7 +23,7 @@ OPEN_ORGANIZATION = "org_default"
 _NEARBY = (".localhost", ".local", ".internal")
 
 
-async def organization(request: Request) -> str:
+async def organization(request: HTTPConnection) -> str:
     """
     Return the id of the organization that `request` acts for, and count the request as its.
 
@@ -37,7 +37,7 @@ async def organization(request: Request) -> str:
     return organization_id
 
 
-async def _organization(request: Request) -> str:
+async def _organization(request: HTTPConnection) -> str:
     store: Store = request.app.state.services.store
     token = _token(request)
     key, has_keys = await store.keys.admit(digest_of(token) if token else None)
@@ -54,7 +54,7 @@ async def _organization(request: Request) -> str:
     )
 
 
-def _refuse_web_pages(request: Request) -> None:
+def _refuse_web_pages(request: HTTPConnection) -> None:
     """
     Raises:
         Unauthorized: a page of another site asks (it has an Origin), or one whose own name was
@@ -86,7 +86,7 @@ def _is_nearby(name: str) -> bool:
     return True
 
 
-def _token(request: Request) -> str | None:
+def _token(request: HTTPConnection) -> str | None:
     """Return the key of `Authorization: Bearer`, or of `api-key`, which Azure's SDKs send."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer" and token.strip():

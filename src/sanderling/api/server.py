@@ -4,17 +4,27 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 
 from sanderling.api import container_files, containers, errors, executions, files, models
+from sanderling.api.bodies import JSON_BYTES_MAX
 from sanderling.api.middleware import RequestFrame
 from sanderling.api.replies import json_reply
 from sanderling.api.responses import routes as responses
 from sanderling.api.routing import Partners
 from sanderling.api.services import Services
 from sanderling.errors import SanderlingError
+
+# How uvicorn is to speak WebSocket: a message is as long as a body may be, and not compressed, as
+# a few kilobytes could then be many megabytes.
+WEBSOCKETS: dict[str, Any] = {
+    "ws": "websockets-sansio",
+    "ws_max_size": JSON_BYTES_MAX,
+    "ws_per_message_deflate": False,
+}
 
 # What is asked most often first: a route is looked for from the top.
 _ROUTERS = (executions, responses, files, containers, container_files, models)

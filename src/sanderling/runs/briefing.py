@@ -131,7 +131,7 @@ async def _chain(store: Store, request: RunRequest) -> Chain:
     if previous is None:
         return []
     chain = await store.runs.chain(request.organization_id, previous)
-    if not chain or not chain[-1][0].request.stored:
+    if not chain or not (chain[-1][0].request.stored or request.continues_unstored):
         raise InvalidRequest(
             f"Previous response with id '{previous}' not found.",
             param="previous_response_id",

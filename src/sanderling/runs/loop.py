@@ -156,7 +156,7 @@ class Loop:
             ModelError, SandboxError, RequestError: the run has failed; the caller says so.
         """
         await self._writer.tell(RunChanged("in_progress", self._clock.now()))
-        ending = None
+        ending = None if self._request.generate else self._ended("completed")
         while ending is None:
             turn = await self._take_turn()
             ending = await self._end_of(turn)

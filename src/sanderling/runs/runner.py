@@ -203,6 +203,10 @@ class Runner:
         else:
             await self._forget(run)
 
+    def keep(self, run: Run) -> None:
+        """Keep a run that was not to be stored until it is let go: somebody may go on from it."""
+        self._unstored.keep(run.id)
+
     async def _forget(self, run: Run) -> None:
         try:
             await self._unstored.forget(run)

@@ -11,26 +11,19 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import replace
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
 from sanderling.api.bodies import json_model
-from sanderling.api.files import find_file
 from sanderling.api.paging import flag, integer, list_of, page_of, strings
 from sanderling.api.replies import deleted, json_reply
 from sanderling.api.responses import aside
 from sanderling.api.responses.events import ResponseProjection
-from sanderling.api.responses.inputs import input_items
 from sanderling.api.responses.objects import item_object, response_object
-from sanderling.api.responses.requests import (
-    CODE_OUTPUTS,
-    CreateResponse,
-    refuse_unsupported,
-    run_request,
-)
-from sanderling.api.responses.tools import Auto, CodeInterpreter
+from sanderling.api.responses.requests import CODE_OUTPUTS, CreateResponse
+from sanderling.api.responses.socket import responses_socket
+from sanderling.api.responses.starting import projection_of, shows_outputs, start_response
 from sanderling.api.routing import Organization, Partners
 from sanderling.api.services import Services
 from sanderling.api.sse import EventStream, frame
@@ -41,6 +34,7 @@ from sanderling.runs.events import RunChanged
 
 router = APIRouter(prefix="/responses")
 router.include_router(aside.router)
+router.add_api_websocket_route("", responses_socket)
 
 
 @router.post("")
@@ -52,16 +46,8 @@ async def create_response(
     background response is replied at once, as it is: queued.
     """
     body = await json_model(request, CreateResponse)
-    refuse_unsupported(body)
-    await _check_tool_files(body, services, organization_id)
-    inline: list[str] = []
-    given = input_items(
-        body.input, services=services, organization_id=organization_id, inline=inline
-    )
-    async with given as items:
-        asked = run_request(body, items, organization_id=organization_id)
-        run = await services.runner.start(replace(asked, inline_file_ids=tuple(inline)))
-    projection = _projection(run)
+    run = await start_response(body, services, organization_id)
+    projection = projection_of(run)
     if body.stream:
         return EventStream(_frames(services, run, projection, is_first=True))
     if run.request.background:
@@ -74,31 +60,10 @@ async def create_response(
     return json_reply(projection.response)
 
 
-async def _check_tool_files(body: CreateResponse, services: Services, organization_id: str) -> None:
-    for index, tool in enumerate(body.tools or ()):
-        if isinstance(tool, CodeInterpreter) and isinstance(tool.container, Auto):
-            for position, file_id in enumerate(tool.container.file_ids or ()):
-                param = f"tools[{index}].container.file_ids[{position}]"
-                await find_file(services, organization_id, file_id, param=param)
-
-
-def _projection(run: Run, include: frozenset[str] = frozenset()) -> ResponseProjection:
-    return ResponseProjection(
-        run,
-        with_outputs=_shows_outputs(run, include),
-        with_output_deltas=bool(run.request.echo.get("include_output_deltas")),
-    )
-
-
-def _shows_outputs(run: Run, include: frozenset[str]) -> bool:
-    """Whether what code printed is asked for, now or when the response was created."""
-    return CODE_OUTPUTS in include or CODE_OUTPUTS in run.request.echo.get("include", ())
-
-
 def _stored_object(
     run: Run, output: Sequence[Item], include: frozenset[str] = frozenset()
 ) -> dict[str, Any]:
-    with_outputs = _shows_outputs(run, include)
+    with_outputs = shows_outputs(run, include)
     return response_object(run, [item_object(item, with_outputs=with_outputs) for item in output])
 
 
@@ -147,7 +112,7 @@ async def retrieve_response(
         query.get("starting_after"), "starting_after", default=-1, least=0, most=1 << 53
     )
     if flag(query.get("stream"), "stream"):
-        return EventStream(_frames(services, run, _projection(run, include), after=after))
+        return EventStream(_frames(services, run, projection_of(run, include), after=after))
     return json_reply(_stored_object(run, output, include))
 
 
