@@ -276,11 +276,16 @@ class FunctionOutputItem:
 
 @dataclass(frozen=True, slots=True)
 class ReasoningItem:
-    """Reasoning text as the model server gave it; replayed to clients, never to the model."""
+    """
+    Reasoning text as the model server gave it; replayed to clients, never to the model.
+
+    summary, encrypted_content: of an item that a client brought from elsewhere; shown as they came.
+    """
 
     id: str  # rs_…
     text: str = ""
     encrypted_content: str | None = None
+    summary: tuple[str, ...] = ()
     type: Literal["reasoning"] = "reasoning"
 
 

@@ -255,3 +255,16 @@ def test_web_page_of_another_site_gets_no_connection(live_server: str):
     assert reply.status_code == 401
     assert json.loads(reply.body)["error"]["type"] == "invalid_request_error"
     assert reply.headers["x-request-id"].startswith("req_")
+
+
+def test_server_that_stops_closes_its_connections(
+    loop_thread: LoopThread, model_server: PlayedModel, tmp_path: Path
+):
+    with contextlib.ExitStack() as stack:
+        with memory_server(loop_thread, tmp_path, model_server.base_url) as base_url:
+            connection = stack.enter_context(connect(url_of(base_url)))
+        with pytest.raises(ConnectionClosed) as closed:
+            connection.recv(timeout=20)
+
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == 1012  # RFC 6455's registry: service restart

@@ -146,11 +146,11 @@ class _Reader:
             case FunctionCallOutput():
                 return await self._function_output(given, param, attached)
             case Reasoning():
-                texts = given.content or given.summary or []
                 return ReasoningItem(
                     id=given.id or new_id("rs"),
-                    text="\n".join(each.text for each in texts),
+                    text="\n".join(each.text for each in given.content or ()),
                     encrypted_content=given.encrypted_content,
+                    summary=tuple(each.text for each in given.summary or ()),
                 )
             case CodeInterpreterCall():
                 return await self._code_call(given)

@@ -194,7 +194,7 @@ def item_object(item: Item, *, with_outputs: bool) -> dict[str, Any]:
             return {
                 "id": item.id,
                 "type": "reasoning",
-                "summary": [],
+                "summary": [{"type": "summary_text", "text": text} for text in item.summary],
                 "content": texts,
                 "encrypted_content": item.encrypted_content,
             }

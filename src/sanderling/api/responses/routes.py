@@ -20,6 +20,7 @@ from sanderling.api.paging import flag, integer, list_of, page_of, strings
 from sanderling.api.replies import deleted, json_reply
 from sanderling.api.responses import aside
 from sanderling.api.responses.events import ResponseProjection
+from sanderling.api.responses.including import IMAGE_URLS, with_image_urls
 from sanderling.api.responses.objects import item_object, response_object
 from sanderling.api.responses.requests import CODE_OUTPUTS, CreateResponse
 from sanderling.api.responses.socket import responses_socket
@@ -146,6 +147,9 @@ async def list_input_items(
     """List the items that the response was given, newest first."""
     await services.runner.get(organization_id, response_id)
     listing = await services.store.runs.page_input(response_id, page_of(request))
-    with_outputs = CODE_OUTPUTS in strings(request, "include")
-    items = [item_object(item, with_outputs=with_outputs) for item in listing.data]
+    include = strings(request, "include")
+    records: Sequence[Item] = listing.data
+    if IMAGE_URLS in include:
+        records = await with_image_urls(records, services, organization_id)
+    items = [item_object(item, with_outputs=CODE_OUTPUTS in include) for item in records]
     return json_reply(list_of(items, has_more=listing.has_more))
