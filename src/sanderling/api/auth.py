@@ -32,12 +32,13 @@ async def organization(request: HTTPConnection) -> str:
         web page that asks.
         RateLimited: the organization has too many requests at work.
     """
-    organization_id = await _organization(request)
+    organization_id = await identify(request)
     request.state.admit(organization_id)  # `middleware.py` counts
     return organization_id
 
 
-async def _organization(request: HTTPConnection) -> str:
+async def identify(request: HTTPConnection) -> str:
+    """Return the id of the organization, without counting. Raises Unauthorized: as above."""
     store: Store = request.app.state.services.store
     token = _token(request)
     key, has_keys = await store.keys.admit(digest_of(token) if token else None)

@@ -20,7 +20,7 @@ import orjson
 from fastapi import WebSocket, WebSocketDisconnect
 
 from sanderling.api import errors
-from sanderling.api.auth import organization
+from sanderling.api.auth import identify, organization
 from sanderling.api.bodies import JSON_BYTES_MAX, decode
 from sanderling.api.responses.requests import CreateResponse
 from sanderling.api.responses.starting import projection_of, start_response
@@ -141,6 +141,7 @@ class _Session:
             value = decode(content)
             lane = _lane(value)
             body = _body(value)
+            await identify(self._websocket)  # its key may have been revoked since
             run = await start_response(
                 body,
                 self._services,
