@@ -124,6 +124,25 @@ def test_responses_go_on_from_each_other_also_those_not_to_be_stored(client: Ope
         assert events_of(other)[-1].error.code == "previous_response_not_found"
 
 
+def test_run_that_was_gone_on_from_in_a_wrong_way_is_not_there_any_more(raw: Raw, play: Play):
+    play(Turn(text="One."), Turn(text="Two."), Turn(text="Three."))
+    raw.send(create(input="1", store=False))
+    first = raw.until_end()[-1]["response"]["id"]
+    raw.send(create(input="2", store=False, previous_response_id=first))
+    second = raw.until_end()[-1]["response"]["id"]
+    orphan = {"type": "function_call_output", "call_id": "call_nope", "output": "5"}
+    raw.send(create(input=[orphan], store=False, previous_response_id=first))
+    assert raw.receive()["error"]["param"] == "input"
+
+    raw.send(create(input="?", store=False, previous_response_id=first))
+    gone = raw.receive()
+    raw.send(create(input="3", store=False, previous_response_id=second))
+    kept = raw.until_end()[-1]
+
+    assert gone["error"]["code"] == "previous_response_not_found"
+    assert kept["response"]["output"][0]["content"][0]["text"] == "Three."
+
+
 def test_request_without_generation_prepares_what_is_gone_on_from(client: OpenAI, play: Play):
     model = play(Turn(text="Blue."))
 

@@ -63,7 +63,12 @@ async def responses_socket(websocket: WebSocket) -> None:
 
 
 class _Session:
-    """One connection. `_unstored`: the runs that only this connection can go on from."""
+    """
+    One connection.
+
+    _unstored: the runs that only this connection knows; others may lean on any of them.
+    _open: those of them that may be gone on from.
+    """
 
     def __init__(self, websocket: WebSocket, services: Services, organization_id: str) -> None:
         self._websocket = websocket
@@ -73,6 +78,7 @@ class _Session:
         self._waiting_bytes = 0
         self._arrived = asyncio.Event()
         self._unstored: dict[str, Run] = {}
+        self._open: set[str] = set()
 
     async def serve(self) -> None:
         answering = asyncio.create_task(self._answer_forever())
@@ -137,6 +143,7 @@ class _Session:
 
     async def _answer(self, content: bytes) -> None:
         lane: str | None = None
+        value: Any = None
         try:
             value = decode(content)
             lane = _lane(value)
@@ -147,9 +154,10 @@ class _Session:
                 self._services,
                 self._organization_id,
                 generate=body.generate is not False,
-                unstored=frozenset(self._unstored),
+                unstored=frozenset(self._open),
             )
         except SanderlingError as error:
+            self._shut(value)
             await self._send_error(error, lane)
             return
         except Exception as error:  # noqa: BLE001 the request boundary
@@ -159,7 +167,13 @@ class _Session:
         if not run.request.stored:
             self._services.runner.keep(run)
             self._unstored[run.id] = run
+            self._open.add(run.id)
         await self._send_events(run, lane)
+
+    def _shut(self, value: Any) -> None:
+        """As OpenAI does: a run that a wrong request went on from is not there for another one."""
+        if isinstance(value, dict) and isinstance(value.get("previous_response_id"), str):
+            self._open.discard(value["previous_response_id"])
 
     # ---- events --------------------------------------------------------------------------------
 
