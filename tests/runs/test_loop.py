@@ -638,6 +638,14 @@ async def test_what_the_model_reads_in_a_later_run_is_what_it_read_in_the_run(
     )
 
 
+async def test_no_event_is_empty(stage: Stage) -> None:
+    turns = [code("1", say="Well."), cut(TextDelta("One"), TextDelta(" and"))]
+
+    told = await stage.play(turns, request("?"))
+
+    assert "" not in [getattr(event, "delta", None) for event in told]
+
+
 # ---- conversations that are too long -----------------------------------------------------------
 
 

@@ -362,7 +362,8 @@ class Loop:
         """Return the run's last event, or None if another turn follows."""
         assert turn.finished is not None
         if turn.finished.finish in _CUTS:
-            await self._writer.text("".join(turn.held))
+            if turn.held:
+                await self._writer.text("".join(turn.held))
             await self._writer.close(is_final=True, is_cut=True)
             return self._ended("incomplete", reason=_CUTS[turn.finished.finish])
         if turn.function_calls:

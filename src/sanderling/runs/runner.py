@@ -44,11 +44,13 @@ class _Work:
 
     ending: why its task was cancelled.
     is_let_go: whoever started it will not ask for it any more.
+    has_ended: its last event is written, or never will be.
     """
 
     recorder: Recorder
     ending: RunStatus | None = None
     is_let_go: bool = False
+    has_ended: bool = False
     task: asyncio.Task[None] | None = None
 
 
@@ -198,10 +200,10 @@ class Runner:
         if run.request.stored or run.request.background:
             return
         work = self._work.get(run.id)
-        if work is not None:
-            work.is_let_go = True
-        else:
+        if work is None or work.has_ended:
             await self._forget(run)
+        else:
+            work.is_let_go = True
 
     def keep(self, run: Run) -> None:
         """Keep a run that was not to be stored until it is let go: somebody may go on from it."""
@@ -248,8 +250,7 @@ class Runner:
                 # Not even the end of the run could be written. Recovery does it at the next start.
                 logs.error("run.failed", cause=error, reason=type(error).__name__)
                 await self._feed.abandon(recorder.run.id, SanderlingError(OUR_FAULT.message))
-            # From here on `let_go` finds a run that has ended.
-            self._work.pop(recorder.run.id, None)
+            work.has_ended = True
             if work.is_let_go:
                 await self._forget(recorder.run)
             duration_ms = (self._clock.now() - began_at) * 1000
