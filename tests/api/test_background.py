@@ -190,3 +190,39 @@ async def test_unstored_response_whose_client_left_is_forgotten_when_it_ends(tmp
                 pass
         await api.services.runner.close()
         assert await store.runs.forget_unstored(1e12) == []
+
+
+# ---- in a conversation -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("body", [{"store": False}, {"background": True}])
+async def test_conversation_keeps_what_was_said_in_it(tmp_path: Path, body: dict[str, Any]):
+    async with memory_api(tmp_path, text("One."), text("Two.")) as api:
+        conversation = await api.json("POST", "/v1/conversations", {})
+        asked = {"input": "1?", "conversation": conversation["id"], **body}
+        first = await api.json("POST", "/v1/responses", asked)
+        if "background" in body:
+            await wait_for(api, first["id"], "completed")
+
+        second = await api.json(
+            "POST", "/v1/responses", {"input": "2?", "conversation": conversation["id"]}
+        )
+
+        assert second["status"] == "completed"
+        items = await api.json("GET", f"/v1/conversations/{conversation['id']}/items?order=asc")
+        texts = [item["content"][0]["text"] for item in items["data"]]
+        assert texts == ["1?", "One.", "2?", "Two."]
+
+
+async def test_cancelled_background_response_leaves_its_conversation_free(tmp_path: Path):
+    async with memory_api(tmp_path, code(WAITING), text("Two.")) as api:
+        conversation = await api.json("POST", "/v1/conversations", {})
+        queued = await begin(api, conversation=conversation["id"])
+        await until_running(api)
+        body = {"input": "2?", "conversation": conversation["id"]}
+        status, _ = await api.error("POST", "/v1/responses", body)
+        assert status == 400
+
+        await api.json("POST", f"/v1/responses/{queued['id']}/cancel")
+
+        assert (await api.json("POST", "/v1/responses", body))["status"] == "completed"

@@ -106,6 +106,7 @@ class MemorySandbox:
         self._births = 0
         self.is_up = True
         self.room_bytes: int | None = None
+        self.environments: dict[str, str] = {}  # that each container's box was asked for with
         self.calls: list[tuple[str, ...]] = []
 
     # ---- Sandbox -------------------------------------------------------------------------------
@@ -121,8 +122,11 @@ class MemorySandbox:
             cgroups="none",
         )
 
-    async def create(self, container_id: str, limits: BoxLimits, *, tenant: str = "") -> bool:
+    async def create(
+        self, container_id: str, limits: BoxLimits, *, tenant: str = "", environment: str = ""
+    ) -> bool:
         self._note("create", container_id)
+        self.environments[container_id] = environment
         if container_id in self._boxes:
             return False
         self._births += 1

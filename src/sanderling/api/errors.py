@@ -109,7 +109,6 @@ def reply(error: errors.SanderlingError) -> Response:
 _NOT_SERVED = {
     "/v1/assistants": "The Assistants API",
     "/v1/threads": "The Assistants API",
-    "/v1/conversations": "The Conversations API",
     "/v1/chat/completions": "The Chat Completions API",
     "/v1/uploads": "The Uploads API",
     "/v1/vector_stores": "The Vector Stores API",
@@ -122,7 +121,7 @@ def unknown_route(method: str, path: str) -> dict[str, Any]:
         if path == prefix or path.startswith(prefix + "/"):
             return body(
                 f"{name} is not served here yet ({method} {path}). "
-                "Responses, Containers, Files and Models are.",
+                "Responses, Conversations, Containers, Files and Models are.",
                 type="invalid_request_error",
             )
     return body(f"Invalid URL ({method} {path})", type="invalid_request_error")

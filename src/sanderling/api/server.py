@@ -9,7 +9,15 @@ from typing import Any
 from fastapi import APIRouter, FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 
-from sanderling.api import container_files, containers, errors, executions, files, models
+from sanderling.api import (
+    container_files,
+    containers,
+    conversations,
+    errors,
+    executions,
+    files,
+    models,
+)
 from sanderling.api.bodies import JSON_BYTES_MAX
 from sanderling.api.middleware import RequestFrame
 from sanderling.api.replies import json_reply
@@ -27,7 +35,7 @@ WEBSOCKETS: dict[str, Any] = {
 }
 
 # What is asked most often first: a route is looked for from the top.
-_ROUTERS = (executions, responses, files, containers, container_files, models)
+_ROUTERS = (executions, responses, files, containers, container_files, conversations, models)
 
 
 def create_app(services: Services) -> FastAPI:

@@ -74,11 +74,13 @@ async def input_items(
     *,
     services: Services,
     organization_id: str,
+    param: str = "input",
     inline: list[str] | None = None,
 ) -> AsyncIterator[tuple[Item, ...]]:
     """
     Yield the records of an input; files stored for it are deleted again if the block raises.
 
+    param: where the input stands in the request.
     inline: gets the ids of those files.
 
     Raises:
@@ -86,7 +88,7 @@ async def input_items(
     """
     reader = _Reader(services, organization_id)
     try:
-        items = await reader.read(given)
+        items = await reader.read(given, param)
         if inline is not None:
             inline += reader.stored_ids
         yield items
@@ -103,7 +105,7 @@ class _Reader:
         self._organization_id = organization_id
         self._stored: list[StoredFile] = []
 
-    async def read(self, given: str | Sequence[InputItem] | None) -> tuple[Item, ...]:
+    async def read(self, given: str | Sequence[InputItem] | None, param: str) -> tuple[Item, ...]:
         if given is None:
             return ()
         if isinstance(given, str):
@@ -114,7 +116,7 @@ class _Reader:
             if attached and not isinstance(each, FunctionCallOutput):
                 items.append(MessageItem(new_id("msg"), "user", tuple(attached)))
                 attached = []
-            items.append(await self._item(each, f"input[{index}]", attached))
+            items.append(await self._item(each, f"{param}[{index}]", attached))
         if attached:
             items.append(MessageItem(new_id("msg"), "user", tuple(attached)))
         return tuple(items)
@@ -155,7 +157,7 @@ class _Reader:
             case CodeInterpreterCall():
                 return await self._code_call(given)
             case ItemReference(id=item_id):
-                item = await self._services.store.runs.find_item(self._organization_id, item_id)
+                item = await self._known(item_id)
                 if item is None:
                     raise InvalidRequest(
                         f"Item with id '{item_id}' not found.",
@@ -206,7 +208,7 @@ class _Reader:
     async def _code_call(self, given: CodeInterpreterCall) -> CodeCallItem:
         known = None
         if given.id is not None and given.outputs is None:
-            known = await self._services.store.runs.find_item(self._organization_id, given.id)
+            known = await self._known(given.id)
         if isinstance(known, CodeCallItem) and known.code == (given.code or ""):
             return known
         item_id = given.id or new_id("ci")
@@ -219,6 +221,13 @@ class _Reader:
             outputs=tuple(_replayed(each) for each in given.outputs or ()),
             execution_status=None if given.outputs is None else "ok",
         )
+
+    async def _known(self, item_id: str) -> Item | None:
+        """Return the item of that id, from a stored response or from a conversation."""
+        store = self._services.store
+        return await store.runs.find_item(
+            self._organization_id, item_id
+        ) or await store.conversations.find_item(self._organization_id, item_id)
 
     # ---- parts ---------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from pydantic import Field, PlainValidator
 
 from sanderling.api.responses import tools as tools_
 from sanderling.api.responses.parts import Input
-from sanderling.api.validation import RequestModel, by_type_field
+from sanderling.api.validation import RequestModel, by_json_type, by_type_field
 from sanderling.errors import InvalidRequest
 from sanderling.records import Item, RunRequest, TextFormat
 from sanderling.runs.json_schema import schema_problem
@@ -34,6 +34,8 @@ Include = Literal[
     "message.output_text.logprobs",
 ]
 CODE_OUTPUTS: Include = "code_interpreter_call.outputs"
+
+ConversationId = Annotated[str, Field(min_length=1, max_length=512)]
 
 Metadata = Annotated[
     dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]],
@@ -84,6 +86,10 @@ class StreamOptions(RequestModel):
     include_output_deltas: bool | None = None
 
 
+class ConversationReference(RequestModel):
+    id: ConversationId
+
+
 class CreateResponse(RequestModel):
     model: Annotated[str, Field(min_length=1, max_length=512)] | None = None
     input: Input | None = None
@@ -96,7 +102,18 @@ class CreateResponse(RequestModel):
     stream_options: StreamOptions | None = None
     store: bool | None = None
     background: bool | None = None
-    conversation: Any = None
+    conversation: (
+        Annotated[
+            ConversationId | ConversationReference,
+            PlainValidator(
+                by_json_type(
+                    "a string or an object",
+                    {str: ConversationId, dict: ConversationReference},
+                )
+            ),
+        ]
+        | None
+    ) = None
     prompt: Any = None
     temperature: Annotated[float, Field(ge=0.0, le=2.0)] | None = None
     top_p: Annotated[float, Field(ge=0.0, le=1.0)] | None = None
@@ -122,12 +139,6 @@ def refuse_unsupported(body: CreateResponse) -> None:
     Raises:
         InvalidRequest: the body asks for something that this server does not do yet.
     """
-    if body.conversation is not None:
-        raise InvalidRequest(
-            "The parameter 'conversation' is not supported yet by this server.",
-            param="conversation",
-            code="unsupported_parameter",
-        )
     if body.prompt is not None:
         raise InvalidRequest(
             "Prompt templates are kept at OpenAI and cannot be looked up from here. Send the "
@@ -146,6 +157,7 @@ def run_request(
     Raises:
         InvalidRequest: values that are right alone and wrong together.
     """
+    conversation_id = _conversation_id(body)
     tools = tools_.tool_records(body.tools or ())
     tool_choice, usable = tools_.choose(body.tool_choice, tools)
     return RunRequest(
@@ -157,6 +169,7 @@ def run_request(
         tools=usable,
         tool_choice=tool_choice,
         previous_run_id=body.previous_response_id,
+        conversation_id=conversation_id,
         temperature=body.temperature,
         top_p=body.top_p,
         max_output_tokens=body.max_output_tokens,
@@ -196,6 +209,18 @@ def _check_schema(chosen: JsonSchema) -> None:
             param="text.format.schema",
             code="invalid_json_schema",
         )
+
+
+def _conversation_id(body: CreateResponse) -> str | None:
+    given = body.conversation
+    if given is not None and body.previous_response_id is not None:
+        # OpenAI's words, to the letter: clients match on them.
+        raise InvalidRequest(
+            "Mutually exclusive parameters: ''. Ensure you are only providing one of: "
+            "'pre..._id' or 'conversation'.",
+            code="mutually_exclusive_parameters",
+        )
+    return given.id if isinstance(given, ConversationReference) else given
 
 
 def _summary(reasoning: ReasoningOptions | None) -> str | None:
