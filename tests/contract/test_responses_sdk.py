@@ -369,6 +369,17 @@ def test_answer_is_parsed_by_the_sdk_also_where_the_server_knows_no_schemas(
     assert "$.words is missing" in str(model.requests[-1]["messages"])
 
 
+def test_answer_is_parsed_by_the_sdks_stream_helper(client: OpenAI, play: Play):
+    play(Turn(text='{"total": "five"}'), Turn(text='{"total": 5, "words": ["a"]}'))
+
+    with client.responses.stream(model="m", input="x", text_format=Sum) as stream:
+        written = "".join(e.delta for e in stream if e.type == "response.output_text.delta")
+        final = stream.get_final_response()
+
+    assert written == final.output_text == '{"total": 5, "words": ["a"]}'
+    assert final.output_parsed == Sum(total=5, words=["a"])
+
+
 def test_conversation_is_counted_and_compacted_and_goes_on(client: OpenAI, play: Play):
     model = play(Turn(text="Four."), Turn(text="The user added two and two."), Turn(text="Yes."))
     first = client.responses.create(model="m", input="2 + 2?")
