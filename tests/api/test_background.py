@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ import pytest
 from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import TypeAdapter
 
-from sanderling.models.scripted import code, text
+from sanderling.models.base import ModelEvent, TextDelta, TurnRequest
+from sanderling.models.scripted import ScriptedModel, code, text
 from tests.api.making import Api, memory_api, until
 from tests.doubles.fake_clock import FakeClock
 
@@ -20,6 +22,17 @@ OUTPUTS = ["code_interpreter_call.outputs"]
 WAITING = "import asyncio\nprint('in')\ngo = asyncio.Event()\nawait go.wait()\nprint('out')"
 SDK_EVENT: TypeAdapter[Any] = TypeAdapter(ResponseStreamEvent)
 YSXI = "YSxi"  # "a,b" in base64
+
+
+class Silent(ScriptedModel):
+    """A model that says a word and then nothing any more."""
+
+    def __init__(self) -> None:
+        super().__init__([])
+
+    async def stream(self, request: TurnRequest) -> AsyncIterator[ModelEvent]:
+        yield TextDelta("Well")
+        await asyncio.Event().wait()
 
 
 async def begin(api: Api, **body: Any) -> Any:
@@ -57,10 +70,17 @@ async def test_background_response_is_queued_at_once_and_its_progress_can_be_rea
         assert (queued["status"], queued["background"], queued["output"]) == ("queued", True, [])
         assert (queued["usage"], queued["completed_at"]) == (None, None)
         container_id = await until_running(api)
-        working = await wait_for(api, queued["id"], "in_progress")
-        assert [item["outputs"] for item in working["output"]] == [
-            [{"type": "logs", "logs": "1\n"}]
-        ]
+        outputs: list[Any] = []
+        async with asyncio.timeout(10):
+            while outputs != [[("in_progress", "in\n")]]:
+                working = await wait_for(api, queued["id"], "in_progress")
+                Response.model_validate(working, strict=False)
+                first, *rest = working["output"]
+                outputs = [[(each["status"], o["logs"]) for o in each["outputs"]] for each in rest]
+        assert (first["status"], first["outputs"]) == (
+            "completed",
+            [{"type": "logs", "logs": "1\n"}],
+        )
         api.sandbox.variables(container_id)["go"].set()
         done = await wait_for(api, queued["id"], "completed")
         assert [item["type"] for item in done["output"]] == [
@@ -71,6 +91,21 @@ async def test_background_response_is_queued_at_once_and_its_progress_can_be_rea
         assert done["output"][1]["outputs"] == [{"type": "logs", "logs": "in\nout\n"}]
         assert done["background"] is True
         assert done["usage"]["total_tokens"] > 0
+
+
+async def test_words_of_an_answer_are_read_while_they_are_written(tmp_path: Path):
+    async with memory_api(tmp_path, model=Silent()) as api:
+        queued = await begin(api)
+
+        output: Any = []
+        async with asyncio.timeout(10):
+            while not output:
+                output = (await api.json("GET", f"/v1/responses/{queued['id']}"))["output"]
+        assert [item["status"] for item in output] == ["in_progress"]
+        assert output[0]["content"][0]["text"] == "Well"
+        assert (await api.json("POST", f"/v1/responses/{queued['id']}/cancel"))["output"] == [
+            {**output[0], "status": "incomplete"}
+        ]
 
 
 async def test_background_stream_begins_with_queued_and_can_be_left_and_resumed(tmp_path: Path):

@@ -167,6 +167,19 @@ class Runner:
             await self._store.runs.items(run_id, "output"),
         )
 
+    async def progress(self, run_id: str) -> Item | None:
+        """
+        Return the item that a run at work has begun and not ended, as far as it is written.
+
+        Raises:
+            SanderlingError: the run's events cannot be written any more.
+        """
+        work = self._work.get(run_id)
+        item = None if work is None else work.recorder.open_item.so_far()
+        if item is not None:
+            await self._feed.flush(run_id)  # nothing is shown that a crash could take back
+        return item
+
     async def cancel(self, organization_id: str, run_id: str) -> Run:
         """
         Stop the run and the code it runs, and return it as it ended; a cancelled one as it is.

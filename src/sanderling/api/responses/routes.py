@@ -114,6 +114,11 @@ async def retrieve_response(
     )
     if flag(query.get("stream"), "stream"):
         return EventStream(_frames(services, run, projection_of(run, include), after=after))
+    if run.status == "in_progress" and (begun := await services.runner.progress(run.id)):
+        # What ended meanwhile is in the store; the item is shown once.
+        run, _, output = await services.runner.get(organization_id, response_id)
+        if run.status == "in_progress" and begun.id not in {item.id for item in output}:
+            output = [*output, begun]
     return json_reply(_stored_object(run, output, include))
 
 
