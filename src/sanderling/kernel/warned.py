@@ -7,8 +7,8 @@ of its, that is ours, and nobody can find it: the warning is then of whoever cal
 
 from __future__ import annotations
 
+import functools
 import sys
-import sysconfig
 import warnings
 from types import FrameType
 from typing import Any
@@ -16,7 +16,6 @@ from typing import Any
 from sanderling.kernel.border import Border
 from sanderling.kernel.tracebacks import KERNEL_FOLDER
 
-_LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")})
 _NOBODY = "<kernel>"  # what is drawn when a cell has ended is of no line
 
 _BORDER = Border.cross.__code__  # below it is nothing of the user's
@@ -43,7 +42,15 @@ def _place(frame: FrameType | None) -> tuple[str, int]:
     """The nearest line that is neither ours nor a library's."""
     while frame is not None and frame.f_code is not _BORDER:
         path = frame.f_code.co_filename
-        if not path.startswith((KERNEL_FOLDER, *_LIBRARIES, "<frozen ")):
+        if not path.startswith((KERNEL_FOLDER, *_libraries(), "<frozen ")):
             return path, frame.f_lineno
         frame = frame.f_back
     return _NOBODY, 1
+
+
+@functools.cache
+def _libraries() -> frozenset[str]:
+    # Not when this is loaded, which is before the zygote knows its prefix (`wall/activation.py`).
+    import sysconfig  # noqa: PLC0415
+
+    return frozenset(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib"))
