@@ -89,16 +89,23 @@ class Rules:
 
 
 async def brief(
-    request: RunRequest, *, store: Store, containers: Containers, rules: Rules
+    request: RunRequest,
+    *,
+    store: Store,
+    containers: Containers,
+    rules: Rules,
+    is_recorded: bool = False,
 ) -> Briefing:
     """
     Return the briefing of a run that is about to start.
+
+    is_recorded: the run is there already, and has waited for its turn.
 
     Raises:
         InvalidRequest, NotFound, Expired: the request cannot be served; `param` says why.
         Conflict: another run is at work on its conversation.
     """
-    past = await past_of(request, store)
+    past = await past_of(request, store, is_recorded=is_recorded)
     before = [item for stretch in past.stretches for item in stretch.items]
     _refuse_unpaired([*before, *request.input])
     stretches = (*past.stretches, Stretch(request.input, tool_file_ids(request)))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sanderling.clock import Clock
 from sanderling.containers.registry import Containers
@@ -129,7 +129,10 @@ class Runner:
         work = self._work[run.id] = _Work(Recorder(run, feed=self._feed))
         if run.status == "queued":
             await work.recorder.record(RunChanged("queued", run.created_at))
-        work.task = asyncio.create_task(self._carry_out(work, briefing))
+            # It may wait for hours beside a thousand others: without what it was given, then.
+            work.recorder.run = replace(run, request=replace(run.request, input=()))
+        waits = run.status == "queued"
+        work.task = asyncio.create_task(self._carry_out(work, None if waits else briefing))
         work.task.add_done_callback(lambda _: self._work.pop(run.id, None))
         await asyncio.sleep(0)  # a task that has not taken its first step cannot say how it ended
         logs.info("run.started", run_id=run.id, dialect=request.dialect, model=request.model)
@@ -254,7 +257,7 @@ class Runner:
 
     # ---- one run -------------------------------------------------------------------------------
 
-    async def _carry_out(self, work: _Work, briefing: Briefing) -> None:
+    async def _carry_out(self, work: _Work, briefing: Briefing | None) -> None:
         recorder, began_at = work.recorder, self._clock.now()
         with logs.bound(run_id=recorder.run.id):
             try:
@@ -270,21 +273,12 @@ class Runner:
             duration_ms = (self._clock.now() - began_at) * 1000
             logs.info("run.finished", status=recorder.run.status, duration_ms=duration_ms)
 
-    async def _work_on(self, work: _Work, briefing: Briefing) -> None:
-        recorder = work.recorder
-        loop = Loop(
-            recorder.run,
-            briefing.conversation,
-            model=self._model,
-            workspace=briefing.workspace,
-            clock=self._clock,
-            max_turns=self._rules.max_turns,
-            tell=recorder.record,
-            uncited=briefing.uncited,
-        )
+    async def _work_on(self, work: _Work, briefing: Briefing | None) -> None:
+        recorder, loop = work.recorder, None
         status: RunStatus = "failed"
         try:
             async with self._turn(recorder.run):
+                loop = self._loop(recorder, briefing or await self._brief_again(recorder))
                 await loop.go()
             return
         except asyncio.CancelledError:
@@ -297,8 +291,40 @@ class Runner:
         except Exception as failure:  # noqa: BLE001 - the run boundary; the traceback is logged
             logs.error("run.failed", cause=failure, reason=type(failure).__name__)
             error = OUR_FAULT
-        usage = loop.usage if loop.usage != Usage() else None
+        usage = loop.usage if loop is not None and loop.usage != Usage() else None
         await recorder.end(status, self._clock.now(), usage=usage, error=error)
+
+    def _loop(self, recorder: Recorder, briefing: Briefing) -> Loop:
+        return Loop(
+            recorder.run,
+            briefing.conversation,
+            model=self._model,
+            workspace=briefing.workspace,
+            clock=self._clock,
+            max_turns=self._rules.max_turns,
+            tell=recorder.record,
+            uncited=briefing.uncited,
+        )
+
+    async def _brief_again(self, recorder: Recorder) -> Briefing:
+        """
+        Return the briefing of a run that has waited; what it was given comes from the store.
+
+        Raises:
+            InvalidRequest, NotFound, Expired: it cannot be run any more as it was asked.
+        """
+        request = recorder.run.request
+        run = await self._store.runs.get(request.organization_id, recorder.run.id)
+        if run is None:
+            raise NotFound("The response was deleted before it began.")
+        recorder.run = run
+        return await brief(
+            run.request,
+            store=self._store,
+            containers=self._containers,
+            rules=self._rules,
+            is_recorded=True,
+        )
 
     @asynccontextmanager
     async def _turn(self, run: Run) -> AsyncIterator[None]:
