@@ -287,3 +287,22 @@ def test_server_that_stops_closes_its_connections(
 
     assert closed.value.rcvd is not None
     assert closed.value.rcvd.code == 1012  # RFC 6455's registry: service restart
+
+
+def test_requests_on_a_connection_count_against_the_rate(
+    loop_thread: LoopThread, model_server: PlayedModel, play: Play, tmp_path: Path
+):
+    play(Turn(text="Hi."))
+    with (
+        memory_server(
+            loop_thread, tmp_path, model_server.base_url, requests_per_minute=2
+        ) as base_url,
+        connect(url_of(base_url)) as connection,  # the first of the two
+    ):
+        own = Raw(connection)
+        own.send(create(input="Hi"))
+        assert own.until_end()[-1]["type"] == "response.completed"
+        own.send(create(input="Hi"))
+        refused = own.receive()
+
+    assert (refused["status"], refused["error"]["code"]) == (429, "rate_limit_exceeded")

@@ -17,7 +17,9 @@ import anyio.to_thread
 from fastapi import APIRouter, Request, Response
 from pydantic import Field
 
+from sanderling.api import shapes
 from sanderling.api.bodies import json_model
+from sanderling.api.describing import described
 from sanderling.api.replies import json_reply
 from sanderling.api.responses.inputs import input_items
 from sanderling.api.responses.objects import item_object, usage_object
@@ -32,7 +34,7 @@ from sanderling.runs.briefing import Briefing
 from sanderling.runs.compacting import compact
 from sanderling.runs.counting import request_tokens
 
-router = APIRouter()
+router = APIRouter(prefix="/responses")
 
 
 class CompactResponse(CreateResponse):
@@ -62,6 +64,7 @@ async def _briefed(
 
 
 @router.post("/input_tokens")
+@described(shapes.InputTokens, json=CreateResponse, statuses=(404,))
 async def count_input_tokens(
     request: Request, services: Partners, organization_id: Organization
 ) -> Response:
@@ -87,6 +90,7 @@ async def count_input_tokens(
 
 
 @router.post("/compact")
+@described(shapes.Compaction, json=CompactResponse, statuses=(404, 502, 504))
 async def compact_response(
     request: Request, services: Partners, organization_id: Organization
 ) -> Response:

@@ -15,10 +15,11 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
+from sanderling.api import shapes
 from sanderling.api.bodies import json_model
+from sanderling.api.describing import Query, described, page
 from sanderling.api.paging import flag, integer, list_of, page_of, strings
 from sanderling.api.replies import deleted, json_reply
-from sanderling.api.responses import aside
 from sanderling.api.responses.events import ResponseProjection
 from sanderling.api.responses.including import IMAGE_URLS, with_image_urls
 from sanderling.api.responses.objects import item_object, response_object
@@ -34,17 +35,27 @@ from sanderling.records import Item, Run, RunError
 from sanderling.runs.events import RunChanged
 
 router = APIRouter(prefix="/responses")
-router.include_router(aside.router)
 router.add_api_websocket_route("", responses_socket)
+
+_INCLUDE = Query(
+    "include[]", {"type": "array", "items": {"type": "string"}}, "What else is to be shown."
+)
+_RETRIEVAL = (
+    _INCLUDE,
+    Query("stream", {"type": "boolean"}, "Send its events again, and what follows."),
+    Query("starting_after", {"type": "integer", "minimum": 0}, "The last event that is known."),
+)
 
 
 @router.post("")
+@described(shapes.Response, json=CreateResponse, statuses=(404, 502, 503, 504), is_streamed=True)
 async def create_response(
     request: Request, services: Partners, organization_id: Organization
 ) -> Response:
     """
-    Start a run; reply with its events as they happen, or with the response when it has ended. A
-    background response is replied at once, as it is: queued.
+    Start a run; reply with its events as they happen, or with the response when it has ended.
+
+    A background response is replied at once, as it is: queued.
     """
     body = await json_model(request, CreateResponse)
     run = await start_response(body, services, organization_id)
@@ -102,6 +113,7 @@ async def _frames(
 
 
 @router.get("/{response_id}")
+@described(shapes.Response, query=_RETRIEVAL, is_streamed=True)
 async def retrieve_response(
     response_id: str, request: Request, services: Partners, organization_id: Organization
 ) -> Response:
@@ -123,6 +135,7 @@ async def retrieve_response(
 
 
 @router.delete("/{response_id}")
+@described(shapes.Deleted)
 async def delete_response(
     response_id: str, services: Partners, organization_id: Organization
 ) -> Response:
@@ -132,6 +145,7 @@ async def delete_response(
 
 
 @router.post("/{response_id}/cancel")
+@described(shapes.Response)
 async def cancel_response(
     response_id: str, services: Partners, organization_id: Organization
 ) -> Response:
@@ -146,6 +160,7 @@ async def cancel_response(
 
 
 @router.get("/{response_id}/input_items")
+@described(shapes.ItemList, query=(*page(), _INCLUDE))
 async def list_input_items(
     response_id: str, request: Request, services: Partners, organization_id: Organization
 ) -> Response:

@@ -149,6 +149,7 @@ class _Session:
             lane = _lane(value)
             body = _body(value)
             await identify(self._websocket)  # its key may have been revoked since
+            self._websocket.state.count(self._organization_id)  # `middleware.py`
             run = await start_response(
                 body,
                 self._services,
