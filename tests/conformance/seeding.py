@@ -8,7 +8,16 @@ from typing import Any
 from sqlalchemy import Connection, delete
 
 from sanderling.api.services import Services
-from sanderling.records import Container, ContainerFile, StoredFile, Upload, UploadPart
+from sanderling.records import (
+    Container,
+    ContainerFile,
+    MessageItem,
+    StoredConversation,
+    StoredFile,
+    TextPart,
+    Upload,
+    UploadPart,
+)
 from sanderling.store.tables import metadata
 
 MODELS = ("gpt-6-astra", "gpt-4o-mini")
@@ -97,6 +106,9 @@ async def _seed(services: Services) -> None:
     await store.uploads.insert(upload, pending_max=1)
     part = UploadPart(**await _blob(services), id="string", upload_id=upload.id, created_at=now)
     await store.uploads.add_part(part, parts_max=1, bytes_max=part.bytes)
+    message = MessageItem("msg_abc", "user", (TextPart("string"),))
+    conversation = StoredConversation("conv_123", _ORGANIZATION, now)
+    await store.conversations.insert(conversation, [message])
 
 
 async def _blob(services: Services) -> dict[str, Any]:
