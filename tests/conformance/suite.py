@@ -15,7 +15,7 @@ from xml.etree import ElementTree as ET
 from tests.conformance.scope import SUITES, out_of_scope
 from tests.conformance.seeding import MODELS, Seeder
 from tests.contract.servers import LoopThread, memory_server
-from tests.doubles.model_server import ModelServer
+from tests.doubles.model_server import ModelServer, Turn
 from tests.plain_user import kept_folder, run_uv
 
 # What the tests import, of all versions together.
@@ -83,7 +83,7 @@ def outcome(version: str, suites: Sequence[str] = SUITES) -> tuple[Counter[str],
     """Serve the suites of one version what they expect and run them; see `judged`."""
     seeder = Seeder()
     loop = LoopThread()
-    models = ModelServer([], models=MODELS)
+    models = ModelServer([Turn(text="Hello.")], repeats=True, models=MODELS)
     loop.run(models.__aenter__())
     try:
         with (
