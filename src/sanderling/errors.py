@@ -12,6 +12,7 @@ Every error Sanderling raises on purpose, by whose fault it is.
         + RateLimited         too many requests
       x ModelError            the model server's fault
         + ModelRefused        it answered with an error
+          + PromptTooLong     what it was asked is longer than it takes
         + ModelTimeout        it did not answer in time, or not at all
         + ModelProtocol       it answered with something that is not a chat completion
       x SandboxError          our wall's fault, never the user code's
@@ -95,6 +96,10 @@ class ModelRefused(ModelError):
     def __init__(self, message: str | None = None, *, status: int | None = None) -> None:
         super().__init__(message)
         self.status = status
+
+
+class PromptTooLong(ModelRefused):
+    """The conversation is longer than the model takes."""
 
 
 class ModelTimeout(ModelError):

@@ -19,6 +19,7 @@ _HEX_CHARS = {  # prefix -> hex characters after it
     "ci": 50,
     "fc": 50,
     "fco": 50,
+    "cmp": 50,
     "cntr": 48,
     "conv": 48,
     "cfile": 32,

@@ -318,15 +318,44 @@ class FunctionOutputItem:
 
 @dataclass(frozen=True, slots=True)
 class ReasoningItem:
-    """Reasoning text as the model server gave it; replayed to clients, never to the model."""
+    """
+    Reasoning text as the model server gave it; replayed to clients, never to the model.
+
+    summary, encrypted_content: of an item that a client brought from elsewhere; shown as they came.
+    """
 
     id: str  # rs_…
     text: str = ""
     encrypted_content: str | None = None
+    summary: tuple[str, ...] = ()
     type: Literal["reasoning"] = "reasoning"
 
 
-Item = MessageItem | CodeCallItem | FunctionCallItem | FunctionOutputItem | ReasoningItem
+@dataclass(frozen=True, slots=True)
+class CompactionItem:
+    """
+    A conversation made short; it stands for everything before it.
+
+    summary: the model's own. said: what the user said, word for word, oldest first.
+    container_id: where its code ran last. file_ids: the user's files.
+    """
+
+    id: str  # cmp_…
+    summary: str
+    said: tuple[str, ...] = ()
+    container_id: str | None = None
+    file_ids: tuple[str, ...] = ()
+    type: Literal["compaction"] = "compaction"
+
+
+Item = (
+    MessageItem
+    | CodeCallItem
+    | FunctionCallItem
+    | FunctionOutputItem
+    | ReasoningItem
+    | CompactionItem
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -405,8 +434,15 @@ class RunRequest:
     max_tool_calls: int | None = None
     parallel_tool_calls: bool = True
     text_format: TextFormat = TextFormat()
+    truncation: Literal["auto", "disabled"] = "disabled"
     reasoning_effort: str | None = None
     stored: bool = True
+    # Files that came inside the request; of a run that is not stored they are forgotten with it.
+    inline_file_ids: tuple[str, ...] = ()
+    # May go on from a previous run that was not to be stored: it is the same client's.
+    continues_unstored: bool = False
+    generate: bool = True  # else the run only holds its input, for others to go on from
+    background: bool = False  # nobody waits for it: it takes its turn, and can be cancelled
     # What the dialect must show again and the loop does not read (metadata, user, truncation, …).
     echo: dict[str, Any] = field(default_factory=dict)
 

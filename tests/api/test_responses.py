@@ -300,6 +300,42 @@ async def test_image_inside_the_request_becomes_a_stored_file_the_model_sees(tmp
         assert url in str(asked(api).messages)
 
 
+async def test_image_of_the_input_is_shown_where_it_is_asked_for(tmp_path: Path):
+    png = b"\x89PNG\r\n\x1a\n..."
+    url = "data:image/png;base64," + base64.b64encode(png).decode()
+    async with memory_api(tmp_path, text("Seen.")) as api:
+        part = {"type": "input_image", "image_url": url}
+        words = {"type": "input_text", "text": "What is it?"}
+        response = await respond(api, [{"role": "user", "content": [words, part]}])
+        path = f"/v1/responses/{response['id']}/input_items"
+
+        plain = await api.json("GET", path)
+        shown = await api.json("GET", f"{path}?include[]=message.input_image.image_url")
+
+        ResponseItemList.model_validate(shown)
+        assert plain["data"][0]["content"][1]["image_url"] is None
+        assert shown["data"][0]["content"][1]["image_url"] == url
+        await api.json("DELETE", f"/v1/files/{plain['data'][0]['content'][1]['file_id']}")
+        gone = await api.json("GET", f"{path}?include[]=message.input_image.image_url")
+        assert gone == plain
+
+
+async def test_reasoning_of_another_server_is_shown_as_it_came(tmp_path: Path):
+    given = {
+        "type": "reasoning",
+        "id": "rs_x",
+        "summary": [{"type": "summary_text", "text": "Short."}],
+        "content": [{"type": "reasoning_text", "text": "Long."}],
+        "encrypted_content": "gAAAAABo",
+    }
+    async with memory_api(tmp_path, text("Hi.")) as api:
+        response = await respond(api, [given, {"role": "user", "content": "Hi"}])
+
+        listing = await api.json("GET", f"/v1/responses/{response['id']}/input_items?order=asc")
+        assert listing["data"][0] == given
+        assert "Long." not in str(asked(api).messages)
+
+
 async def test_image_with_a_web_address_is_left_to_the_model_server(tmp_path: Path):
     async with memory_api(tmp_path, text("Seen.")) as api:
         part = {"type": "input_image", "image_url": "https://example.org/a.png"}

@@ -7,5 +7,5 @@ openai-python's own tests, from its source distributions, against a server of ou
 
 They name things by literal ids, which are put there anew before each test. What is not in scope,
 and why, is in `scope.py`; a test that is not in scope and passes is a fault too, so that the list
-can only tell the truth. Takes three minutes and PyPI, so it is no part of `make test`.
+can only tell the truth. `make test` runs those of the newest; all need PyPI, once.
 """

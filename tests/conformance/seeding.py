@@ -8,10 +8,27 @@ from typing import Any
 from sqlalchemy import Connection, delete
 
 from sanderling.api.services import Services
-from sanderling.records import Container, ContainerFile, StoredFile, Upload, UploadPart
+from sanderling.ids import new_id
+from sanderling.records import (
+    Container,
+    ContainerFile,
+    MessageItem,
+    Run,
+    RunRequest,
+    StoredConversation,
+    StoredFile,
+    TextPart,
+    Upload,
+    UploadPart,
+    Usage,
+)
+from sanderling.runs.events import Event, MessageFinished, MessageStarted, RunChanged
+from sanderling.store.codec import Codec
 from sanderling.store.tables import metadata
 
 MODELS = ("gpt-6-astra", "gpt-4o-mini")
+RESPONSES = ("resp_677efb5139a88190b512bc3fef8e535d", "resp_123", "response_id")
+_EVENTS = Codec[Event](Event)
 _ORGANIZATION = "org_default"
 _CONTENT = b'{"foo": "bar"}'
 
@@ -97,6 +114,30 @@ async def _seed(services: Services) -> None:
     await store.uploads.insert(upload, pending_max=1)
     part = UploadPart(**await _blob(services), id="string", upload_id=upload.id, created_at=now)
     await store.uploads.add_part(part, parts_max=1, bytes_max=part.bytes)
+    message = MessageItem("msg_abc", "user", (TextPart("string"),))
+    conversation = StoredConversation("conv_123", _ORGANIZATION, now)
+    await store.conversations.insert(conversation, [message])
+    for response_id in RESPONSES:
+        await _respond(services, response_id)
+
+
+async def _respond(services: Services, response_id: str) -> None:
+    """Put a response there that has ended: one in the background, which can be cancelled."""
+    now = services.clock.now()
+    given = MessageItem(new_id("msg"), "user", (TextPart("Hi"),))
+    said = MessageItem(new_id("msg"), "assistant", (TextPart("Hello."),))
+    request = RunRequest(_ORGANIZATION, "responses", MODELS[0], (given,), background=True)
+    run = Run(response_id, request, "completed", now, completed_at=now, usage=Usage(1, 1))
+    happened = [
+        RunChanged("queued", now),
+        RunChanged("in_progress", now),
+        MessageStarted(said.id),
+        MessageFinished(said),
+        RunChanged("completed", now, run.usage),
+    ]
+    await services.store.runs.insert(run, (given,))
+    events = [_EVENTS.dumps(event) for event in happened]
+    await services.store.runs.record(run.id, 0, events, outputs=[said])
 
 
 async def _blob(services: Services) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 import uvicorn
 
-from sanderling.api.server import create_app
+from sanderling.api.server import WEBSOCKETS, create_app
 from sanderling.api.services import Services
 from sanderling.models.chat import ChatModel
 from sanderling.settings import Settings
@@ -79,9 +79,10 @@ def played_model(loop: LoopThread) -> Iterator[PlayedModel]:
 class MemoryServer:
     """A server in this process: real HTTP, real store, real runs; code runs without a wall."""
 
-    def __init__(self, root: Path, model_url: str) -> None:
+    def __init__(self, root: Path, model_url: str, settings: Settings) -> None:
         self._root = root
         self._model_url = model_url
+        self._settings = settings
         self._socket = socket.socket()
         self._socket.bind(("127.0.0.1", 0))
         self._server: uvicorn.Server | None = None
@@ -107,11 +108,11 @@ class MemoryServer:
         self, is_up: asyncio.Event, prepare: Callable[[Services], Coroutine[Any, Any, None]] | None
     ) -> None:
         model = ChatModel(self._model_url)
-        settings = Settings(file_bytes_max=8 << 20)
-        async with memory_services(self._root, model=model, settings=settings) as services:
+        parts = memory_services(self._root, model=model, settings=self._settings)
+        async with parts as services:
             if prepare is not None:
                 await prepare(services)
-            config = uvicorn.Config(create_app(services), log_config=None, ws="none")
+            config = uvicorn.Config(create_app(services), log_config=None, **WEBSOCKETS)
             self._server = uvicorn.Server(config)
             serving = asyncio.create_task(self._server.serve(sockets=[self._socket]))
             async with asyncio.timeout(30):
@@ -134,9 +135,10 @@ def memory_server(
     root: Path,
     model_url: str,
     prepare: Callable[[Services], Coroutine[Any, Any, None]] | None = None,
+    **settings: Any,
 ) -> Iterator[str]:
     """Serve in this process; yield the base URL."""
-    server = MemoryServer(root, model_url)
+    server = MemoryServer(root, model_url, Settings(file_bytes_max=8 << 20, **settings))
     loop.run(server.start(prepare))
     try:
         yield server.base_url

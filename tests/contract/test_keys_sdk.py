@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import openai
 import pytest
 from openai import OpenAI
+from websockets.exceptions import InvalidStatus
 
 from sanderling.api.services import Services
 from sanderling.store.keys import new_key
@@ -56,3 +59,30 @@ def test_right_key_sees_its_own_and_nothing_else(locked_server: str):
         with pytest.raises(openai.NotFoundError):
             theirs.files.retrieve(file.id)
         assert theirs.files.list().data == []
+
+
+def test_socket_needs_a_key_also_for_what_is_asked_later(
+    loop_thread: LoopThread, model_server: PlayedModel, tmp_path: Path
+):
+    kept, revoked = new_key("kept", "org_a", now=0.0), new_key("revoked", "org_a", now=0.0)
+    parts: list[Services] = []
+
+    async def add_keys(services: Services) -> None:
+        parts.append(services)
+        for _, record in (kept, revoked):
+            await services.store.keys.insert(record)
+
+    def ask(connection: Any) -> Any:
+        connection.response.create(model="m", input="Hi", generate=False)
+        return next(e for e in connection if e.type in ("response.completed", "error"))
+
+    with memory_server(loop_thread, tmp_path, model_server.base_url, add_keys) as base_url:
+        with connect(base_url, "sk-wrong") as client, pytest.raises(InvalidStatus) as refused:
+            client.responses.connect().enter()
+        with connect(base_url, revoked[0]) as client, client.responses.connect() as connection:
+            assert ask(connection).type == "response.completed"
+            loop_thread.run(parts[0].store.keys.revoke(revoked[1].id))
+            error = ask(connection)
+
+    assert refused.value.response.status_code == 401
+    assert (error.status, error.error.code) == (401, "invalid_api_key")

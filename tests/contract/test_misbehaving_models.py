@@ -121,7 +121,8 @@ def assert_failed(response: Response, *words: str) -> None:
 
 @EVERY_WAY
 @pytest.mark.parametrize(
-    "fault", sorted({*ARGUMENT_FAULTS, *FRAME_FAULTS} - {*HANGING, "no_tools"})
+    "fault",
+    sorted({*ARGUMENT_FAULTS, *FRAME_FAULTS} - {*HANGING, "no_tools", "no_formats", "no_schemas"}),
 )
 def test_code_of_a_model_server_with_a_fault_is_run_once(
     strict: OpenAI, play: Play, fault: str, streams: bool

@@ -8,6 +8,7 @@ from typing import Any
 import openai
 import pytest
 from openai import OpenAI
+from pydantic import BaseModel
 
 from tests.contract.conftest import Play
 from tests.doubles.model_server import Turn
@@ -304,7 +305,7 @@ def test_mid_stream_failure_ends_with_failed(client: OpenAI, play: Play):
             "invalid_value",
         ),
         ({"previous_response_id": "resp_x"}, "previous_response_id", "previous_response_not_found"),
-        ({"background": True}, "background", "unsupported_parameter"),
+        ({"prompt": {"id": "pmpt_1"}}, "prompt", "unsupported_parameter"),
     ],
 )
 def test_wrong_request_raises_bad_request(client: OpenAI, body, param, code):
@@ -342,3 +343,53 @@ def test_server_goes_on_after_anything_code_does(client: OpenAI, play: Play):
 
     assert response.status == "completed"
     assert client.responses.create(model="m", input="x").output_text == "Still here."
+
+
+class Sum(BaseModel):
+    total: int
+    words: list[str]
+
+
+def test_answer_is_parsed_by_the_sdk_also_where_the_server_knows_no_schemas(
+    client: OpenAI, play: Play
+):
+    model = play(
+        Turn(code="print(5)", text="Let me see.", faults=("no_schemas", "no_formats")),
+        Turn(text='```json\n{"total": "five"}\n```', faults=("no_schemas", "no_formats")),
+        Turn(text='```json\n{"total": 5, "words": []}\n```'),
+    )
+
+    response = client.responses.parse(model="m", input="x", tools=[CI], text_format=Sum)
+
+    assert response.output_parsed == Sum(total=5, words=[])
+    assert response.text is not None
+    assert response.text.format is not None
+    assert response.text.format.type == "json_schema"
+    assert '"total"' in model.requests[-1]["messages"][0]["content"]
+    assert "$.words is missing" in str(model.requests[-1]["messages"])
+
+
+def test_answer_is_parsed_by_the_sdks_stream_helper(client: OpenAI, play: Play):
+    play(Turn(text='{"total": "five"}'), Turn(text='{"total": 5, "words": ["a"]}'))
+
+    with client.responses.stream(model="m", input="x", text_format=Sum) as stream:
+        written = "".join(e.delta for e in stream if e.type == "response.output_text.delta")
+        final = stream.get_final_response()
+
+    assert written == final.output_text == '{"total": 5, "words": ["a"]}'
+    assert final.output_parsed == Sum(total=5, words=["a"])
+
+
+def test_conversation_is_counted_and_compacted_and_goes_on(client: OpenAI, play: Play):
+    model = play(Turn(text="Four."), Turn(text="The user added two and two."), Turn(text="Yes."))
+    first = client.responses.create(model="m", input="2 + 2?")
+
+    counted = client.responses.input_tokens.count(model="m", previous_response_id=first.id)
+    compacted = client.responses.compact(model="m", previous_response_id=first.id)
+    given: Any = [*compacted.output, {"role": "user", "content": "Sure?"}]
+    second = client.responses.create(model="m", input=given)
+
+    assert counted.input_tokens > 10
+    assert compacted.usage.total_tokens > 0
+    assert second.output_text == "Yes."
+    assert "The user added two and two." in str(model.requests[-1]["messages"])

@@ -74,13 +74,15 @@ FRAME_FAULTS = frozenset(
         "no_stream_options",
         "no_max_tokens",
         "no_tools",
+        "no_formats",
+        "no_schemas",
     }
 )
 # These go wrong in a way that makes a client ask again.
 _REPEATED = frozenset(
     {"empty_arguments", "null_arguments", "damaged_arguments", "cut_arguments", "lost_call"}
     | {"truncated", "dropped", "error_in_stream", "garbage", "not_streaming", "html"}
-    | {"no_stream_options", "no_max_tokens", "no_tools"}
+    | {"no_stream_options", "no_max_tokens", "no_tools", "no_formats", "no_schemas"}
 )
 
 
@@ -271,6 +273,9 @@ class ModelServer:
             return turn.status, turn.error
         if turn.has("no_stream_options") and "stream_options" in request:
             return 400, "Unrecognized request argument supplied: stream_options"
+        wanted = request.get("response_format", {}).get("type")
+        if turn.has("no_formats" if wanted == "json_object" else "no_schemas") and wanted:
+            return 400, f"response_format: {wanted} is not supported by this model"
         if turn.has("no_tools") and "tools" in request:
             return 400, f"{request['model']} does not support tools"
         if turn.has("no_max_tokens") and "max_tokens" in request:

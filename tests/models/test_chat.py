@@ -11,7 +11,13 @@ from typing import Any
 
 import pytest
 
-from sanderling.errors import ModelError, ModelProtocol, ModelRefused, ModelTimeout
+from sanderling.errors import (
+    ModelError,
+    ModelProtocol,
+    ModelRefused,
+    ModelTimeout,
+    PromptTooLong,
+)
 from sanderling.models.base import (
     CallDelta,
     CallFinished,
@@ -390,3 +396,77 @@ async def test_names_of_a_server_without_a_list_are_an_error() -> None:
         with pytest.raises(ModelRefused, match="404"):
             await model.names()
         await model.aclose()
+
+
+# ---- formats of answers ------------------------------------------------------------------------
+
+
+def formatted(kind: Any) -> TurnRequest:
+    schema = {"type": "object", "properties": {"n": {"type": "integer"}}}
+    return asking(text_format=TextFormat(kind, "n", schema if kind == "json_schema" else None))
+
+
+@pytest.mark.parametrize(
+    ("faults", "kind", "sent"),
+    [
+        ((), "json_schema", ["json_schema", "json_schema"]),
+        (("no_schemas",), "json_schema", ["json_schema", "json_object", "json_object"]),
+        (
+            ("no_schemas", "no_formats"),
+            "json_schema",
+            ["json_schema", "json_object", None, None],
+        ),
+        (("no_formats",), "json_object", ["json_object", None, None]),
+    ],
+)
+async def test_a_server_that_takes_no_format_is_told_it_in_words_from_then_on(
+    faults: tuple[str, ...], kind: str, sent: list[str | None]
+) -> None:
+    turns = [Turn(text="{}", faults=faults), Turn(text="{}", faults=faults)]
+
+    async with playing(turns) as (model, server):
+        for _ in range(2):
+            assert text_of(await answer(model, formatted(kind))) == "{}"
+
+    kinds = [request.get("response_format", {}).get("type") for request in server.requests]
+    assert kinds == sent
+    system = server.requests[-1]["messages"][0]
+    assert ("JSON" in system["content"]) == (bool(faults) or kind == "json_object")
+    assert ('"integer"' in system["content"]) == (bool(faults) and kind == "json_schema")
+
+
+async def test_a_schema_that_a_server_calls_wrong_is_kept_from_it_alone() -> None:
+    refusal = "Invalid schema for response_format 'n': 'additionalProperties' is required."
+    turns = [Turn(status=400, error=refusal, times=1, text="{}"), Turn(text="{}"), Turn(text="{}")]
+    other = asking(text_format=TextFormat("json_schema", "other", {"type": "object"}))
+
+    async with playing(turns) as (model, server):
+        for request in (formatted("json_schema"), other, formatted("json_schema")):
+            await answer(model, request)
+
+    kinds = [request["response_format"]["type"] for request in server.requests]
+    assert kinds == ["json_schema", "json_object", "json_schema", "json_object"]
+
+
+# ---- too long ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("status", "words", "is_too_long"),
+    [
+        (400, "This model's maximum context length is 8192 tokens. However, you sent 9000.", True),
+        (400, "the request exceeds the available context size, try increasing it", True),
+        (400, "prompt is too long: 210000 tokens > 200000 maximum", True),
+        (413, "The input token count (9) exceeds the maximum number of tokens allowed (8).", True),
+        (400, "Unknown parameter: 'foo'.", False),
+        (401, "context length", False),
+    ],
+)
+async def test_a_conversation_that_is_too_long_is_told_from_other_refusals(
+    status: int, words: str, is_too_long: bool
+) -> None:
+    async with playing([Turn(status=status, error=words)]) as (model, _):
+        with pytest.raises(ModelRefused, match=str(status)) as caught:
+            await answer(model)
+
+    assert isinstance(caught.value, PromptTooLong) == is_too_long

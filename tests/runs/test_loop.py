@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from sanderling.errors import ModelProtocol, ModelRefused, ModelTimeout
+from sanderling.errors import ModelProtocol, ModelRefused, ModelTimeout, PromptTooLong
 from sanderling.models.base import (
     CallDelta,
     CallFinished,
@@ -29,7 +29,7 @@ from sanderling.records import (
 )
 from sanderling.runs import prompts
 from sanderling.runs.events import RunChanged
-from tests.runs.stage import AUTO, Stage, answer, answer_text, items, readable, request
+from tests.runs.stage import AUTO, Stage, answer, answer_text, items, readable, request, user
 
 WEATHER = FunctionTool("weather", "Tells the weather.", {"type": "object"}, strict=True)
 USAGE = Usage(input_tokens=10, output_tokens=5)
@@ -636,3 +636,46 @@ async def test_what_the_model_reads_in_a_later_run_is_what_it_read_in_the_run(
         {"role": "assistant", "content": "4"},
         {"role": "user", "content": "Sure?"},
     )
+
+
+async def test_no_event_is_empty(stage: Stage) -> None:
+    turns = [code("1", say="Well."), cut(TextDelta("One"), TextDelta(" and"))]
+
+    told = await stage.play(turns, request("?"))
+
+    assert "" not in [getattr(event, "delta", None) for event in told]
+
+
+# ---- conversations that are too long -----------------------------------------------------------
+
+
+TOO_LONG = error(PromptTooLong("Too long.", status=400))
+
+
+async def test_oldest_items_are_left_out_until_the_model_takes_it(stage: Stage) -> None:
+    given = tuple(user(str(n), id=f"msg_{n}") for n in range(5))
+    turns = [TOO_LONG, TOO_LONG, code("print('x' * 3000)"), TOO_LONG, TOO_LONG, text("Hi.")]
+
+    run, told = await stage.run(turns, request(input=given, truncation="auto"))
+
+    assert (run.status, answer_text(told)) == ("completed", "Hi.")
+    asked = [
+        [m["content"] for m in sent.messages if m["role"] == "user"]
+        for sent in stage.model.requests
+    ]
+    assert asked == [["0", "1", "2", "3", "4"], ["3", "4"], ["4"], ["4"], ["4"], ["4"]]
+    output = [len(sent.messages[-1]["content"]) for sent in stage.model.requests[3:]]
+    assert output[0] == output[1] == 3000  # 20,000 characters are shown at first, then 5,000
+    assert output[2] < 2000
+
+
+@pytest.mark.parametrize(("truncation", "times"), [("disabled", 1), ("auto", 4)])
+async def test_conversation_that_stays_too_long_fails_and_says_what_helps(
+    stage: Stage, truncation: str, times: int
+) -> None:
+    run, told = await stage.run([TOO_LONG] * 9, request("Hi", truncation=truncation))
+
+    assert (run.status, len(stage.model.requests), items(told)) == ("failed", times, [])
+    assert run.error is not None
+    assert run.error.code == "invalid_prompt"
+    assert ("'truncation' set to 'auto'" in run.error.message) == (truncation == "disabled")

@@ -628,3 +628,43 @@ async def test_request_without_any_input_is_run(stage: Stage) -> None:
 
     assert run.status == "completed"
     assert isinstance(items(told)[0], MessageItem)
+
+
+# ---- in the background -------------------------------------------------------------------------
+
+
+async def test_background_runs_take_turns_and_one_that_waits_can_be_cancelled(stage: Stage) -> None:
+    runner = stage.runner(Silent(), background_at_work_max=1)  # type: ignore[arg-type]
+    first = await runner.start(request("Hi", background=True))
+    await until(runner, first.id, e.TextAdded)
+    second, third = [await runner.start(request("Hi", background=True)) for _ in range(2)]
+
+    assert (second.status, third.status) == ("queued", "queued")
+    assert (await runner.cancel(ORG, second.id)).status == "cancelled"
+    assert readable(await all_events(runner, second.id)) == ["run queued", "run cancelled"]
+    assert (await runner.get(ORG, third.id))[0].status == "queued"
+    assert (await runner.get(ORG, first.id))[0].status == "in_progress"
+    await runner.cancel(ORG, first.id)
+    await until(runner, third.id, e.TextAdded)
+    other = await runner.start(request("Hi", background=True, organization_id="org_other"))
+    await until(runner, other.id, e.TextAdded)  # nothing of its own at work: it need not wait
+
+
+async def test_background_run_that_waited_finds_what_it_was_given_or_says_what_is_gone(
+    stage: Stage,
+) -> None:
+    runner = stage.runner(Silent(), background_at_work_max=1)  # type: ignore[arg-type]
+    first = await runner.start(request("Hi", background=True))
+    await until(runner, first.id, e.TextAdded)
+    file = await make_stored_file(stage.store)
+    waiting = await runner.start(request(FilePart(file.id, "a.csv"), background=True))
+    await stage.store.files.delete(ORG, file.id)
+    await runner.cancel(ORG, first.id)
+
+    assert readable(await all_events(runner, waiting.id)) == [
+        "run queued",
+        "run failed server_error",
+    ]
+    run, given, _ = await runner.get(ORG, waiting.id)
+    assert run.error == RunError("server_error", f"No such File object: {file.id}")
+    assert run.request.input == tuple(given)

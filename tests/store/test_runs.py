@@ -223,7 +223,7 @@ async def test_runs_not_to_be_stored_are_forgotten_some_time_after_their_end(sto
         await store.runs.insert(run, run.request.input)
         await store.events.append(run.id, 0, [{}])
 
-    assert await store.runs.forget_unstored(20.0) == 2
+    assert await store.runs.forget_unstored(20.0) == [due, failed]
 
     assert await store.runs.get("org_a", due.id) is None
     assert await store.runs.get("org_a", failed.id) is None

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import ipaddress
 
-from starlette.requests import Request
+from starlette.requests import HTTPConnection
 
 from sanderling.errors import Unauthorized
 from sanderling.store.keys import digest_of
@@ -23,7 +23,7 @@ OPEN_ORGANIZATION = "org_default"
 _NEARBY = (".localhost", ".local", ".internal")
 
 
-async def organization(request: Request) -> str:
+async def organization(request: HTTPConnection) -> str:
     """
     Return the id of the organization that `request` acts for, and count the request as its.
 
@@ -32,12 +32,13 @@ async def organization(request: Request) -> str:
         web page that asks.
         RateLimited: the organization has too many requests at work.
     """
-    organization_id = await _organization(request)
+    organization_id = await identify(request)
     request.state.admit(organization_id)  # `middleware.py` counts
     return organization_id
 
 
-async def _organization(request: Request) -> str:
+async def identify(request: HTTPConnection) -> str:
+    """Return the id of the organization, without counting. Raises Unauthorized: as above."""
     store: Store = request.app.state.services.store
     token = _token(request)
     key, has_keys = await store.keys.admit(digest_of(token) if token else None)
@@ -54,7 +55,7 @@ async def _organization(request: Request) -> str:
     )
 
 
-def _refuse_web_pages(request: Request) -> None:
+def _refuse_web_pages(request: HTTPConnection) -> None:
     """
     Raises:
         Unauthorized: a page of another site asks (it has an Origin), or one whose own name was
@@ -86,7 +87,7 @@ def _is_nearby(name: str) -> bool:
     return True
 
 
-def _token(request: Request) -> str | None:
+def _token(request: HTTPConnection) -> str | None:
     """Return the key of `Authorization: Bearer`, or of `api-key`, which Azure's SDKs send."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer" and token.strip():

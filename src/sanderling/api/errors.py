@@ -46,6 +46,7 @@ TABLE: dict[type[errors.SanderlingError], Shape] = {
     errors.RateLimited: Shape(429, "requests", "rate_limit_exceeded"),
     errors.ModelError: Shape(502, "server_error", "model_error"),
     errors.ModelRefused: Shape(502, "server_error", "model_refused", is_lasting=True),
+    errors.PromptTooLong: Shape(400, "invalid_request_error", "context_length_exceeded"),
     errors.ModelTimeout: Shape(504, "server_error", "model_timeout"),
     errors.ModelProtocol: Shape(502, "server_error", "model_protocol", is_lasting=True),
     errors.SandboxError: Shape(500, "server_error", "sandbox_error"),

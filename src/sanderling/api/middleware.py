@@ -32,6 +32,8 @@ API_VERSION = b"2020-10-01"
 # Requests at work at once, streams among them: each costs a connection and up to some hundred KiB.
 REQUESTS_MAX = 4096
 _RETRY_AFTER_S = 2.0
+# What begins the reply to a request, and says that a connection is a WebSocket or why it is not.
+_STARTS = ("http.response.start", "websocket.http.response.start", "websocket.accept")
 
 
 class RequestFrame:
@@ -48,7 +50,7 @@ class RequestFrame:
         self._shares: Counter[str] = Counter()  # of those at work, by organization
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
         request = _Request(scope, send, self._limits, self._take_share)
@@ -87,12 +89,12 @@ class RequestFrame:
                 request.status = request.status or 499  # nginx's "client closed request"
             except Exception as error:  # noqa: BLE001 the request boundary; logged here, once
                 logs.error(
-                    "request.failed", cause=error, method=scope["method"], route=_route(scope)
+                    "request.failed", cause=error, method=_method(scope), route=_route(scope)
                 )
                 await request.fail()
             logs.info(
                 "request.finished",
-                method=scope["method"],
+                method=_method(scope),
                 route=_route(scope),
                 status=request.status,
                 duration_ms=request.elapsed_ms(),
@@ -104,6 +106,10 @@ _TOO_MANY = RateLimited(
     "again when some of them are answered.",
     retry_after_s=_RETRY_AFTER_S,
 )
+
+
+def _method(scope: Scope) -> str:
+    return str(scope.get("method", "WS"))
 
 
 def _route(scope: Scope) -> str:
@@ -124,26 +130,31 @@ class _Request:
         self._limits = limits
         self._take_share = take_share
         self._send = send
+        self._is_socket = scope["type"] == "websocket"
         self._started = time.perf_counter()
-        scope.setdefault("state", {}).update(request_id=self.id, admit=self.admit)
+        scope.setdefault("state", {}).update(request_id=self.id, admit=self.admit, count=self.count)
 
     def admit(self, organization_id: str) -> None:
         """It is a request of that organization. Raises RateLimited: one too many."""
+        self.count(organization_id)
+        self._take_share(organization_id)
+        self.organization_id = organization_id
+
+    def count(self, organization_id: str) -> None:
+        """Count a request against the organization's rate. Raises RateLimited: one too many."""
         self._told = [(b"openai-organization", quote(organization_id).encode())]
         allowance, refusal = self._limits.take(organization_id)
         if allowance is not None:
             self._told += allowance.headers()
         if refusal is not None:
             raise refusal
-        self._take_share(organization_id)
-        self.organization_id = organization_id
 
     def elapsed_ms(self) -> float:
         return (time.perf_counter() - self._started) * 1000
 
     async def send(self, message: Message) -> None:
-        if message["type"] == "http.response.start":
-            self.status = message["status"]
+        if message["type"] in _STARTS:
+            self.status = message.get("status", 101)
             headers = [
                 *message.get("headers", ()),
                 (b"x-request-id", self.id.encode()),
@@ -161,10 +172,13 @@ class _Request:
         """
         if self.status is not None:
             return
+        # A connection that was to become a WebSocket is refused with an answer like any other.
+        prefix = "websocket." if self._is_socket else ""
         content = orjson.dumps(errors.server_fault(self.id))
         headers = [
             (b"content-type", b"application/json"),
             (b"content-length", str(len(content)).encode()),
         ]
-        await self.send({"type": "http.response.start", "status": 500, "headers": headers})
-        await self.send({"type": "http.response.body", "body": content})
+        start = {"type": f"{prefix}http.response.start", "status": 500, "headers": headers}
+        await self.send(start)
+        await self.send({"type": f"{prefix}http.response.body", "body": content})

@@ -23,21 +23,32 @@ from sanderling.api import (
     shapes,
     upload_routes,
 )
+from sanderling.api.bodies import JSON_BYTES_MAX
 from sanderling.api.describing import described
 from sanderling.api.docs_page import render
 from sanderling.api.middleware import RequestFrame
 from sanderling.api.openapi import document
 from sanderling.api.rate_limits import RateLimits
 from sanderling.api.replies import json_reply
+from sanderling.api.responses import aside
 from sanderling.api.responses import routes as responses
 from sanderling.api.routing import Partners
 from sanderling.api.services import Services
 from sanderling.errors import SanderlingError
 
+# How uvicorn is to speak WebSocket: a message is as long as a body may be, and not compressed, as
+# a few kilobytes could then be many megabytes.
+WEBSOCKETS: dict[str, Any] = {
+    "ws": "websockets-sansio",
+    "ws_max_size": JSON_BYTES_MAX,
+    "ws_per_message_deflate": False,
+}
+
 # What is asked most often first: a route is looked for from the top.
 _ROUTERS = (
     executions,
     responses,
+    aside,
     files,
     containers,
     container_files,

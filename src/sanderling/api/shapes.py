@@ -233,6 +233,21 @@ class Response(Shape):
     user: str | None
 
 
+class InputTokens(Shape):
+    object: Literal["response.input_tokens"]
+    input_tokens: int
+
+
+class Compaction(Shape):
+    """A conversation made short; `output` can be given back as input."""
+
+    id: str
+    object: Literal["response.compaction"]
+    created_at: int
+    output: list[dict[str, Any]]
+    usage: dict[str, Any]
+
+
 class Item(Shape):
     """An item of a response or a conversation; the fields beside these are its type's."""
 

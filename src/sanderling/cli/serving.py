@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 
 import uvicorn
 
-from sanderling.api.server import create_app
+from sanderling.api.server import WEBSOCKETS, create_app
 from sanderling.api.services import Services
 from sanderling.app import open_services
 from sanderling.errors import SetupError
@@ -219,6 +219,7 @@ async def _answer(
         proxy_headers=False,
         timeout_graceful_shutdown=STREAM_END_S_MAX,
         timeout_keep_alive=KEEP_ALIVE_S,
+        **WEBSOCKETS,
     )
     server = _Server(config, services, ready)
     stop.server = server

@@ -16,10 +16,17 @@ from typing import Any
 
 import openai
 
-from sanderling.errors import ModelError, ModelProtocol, ModelRefused, ModelTimeout
+from sanderling.errors import (
+    ModelError,
+    ModelProtocol,
+    ModelRefused,
+    ModelTimeout,
+    PromptTooLong,
+)
 from sanderling.models.assembler import Broken, TurnAssembler
 from sanderling.models.base import ModelEvent, TurnRequest
 from sanderling.models.code_tool import request_body
+from sanderling.models.formats import Formats
 from sanderling.models.offer import Offer
 from sanderling.models.text_protocol import as_text
 
@@ -38,6 +45,13 @@ _HINTS = {
     422: "It does not accept this request.",
     429: "It limits how much may be asked; try again later.",
 }
+# How servers say that (OpenAI, vLLM, llama.cpp, LM Studio, TGI, Anthropic's and Google's dialects).
+_TOO_LONG = re.compile(
+    r"context[ _-]?(length|size|window)|prompt is too long|reduce the length of|too many tokens"
+    r"|input token count|exceeds? the (maximum|available|model)",
+    re.IGNORECASE,
+)
+_TOO_LONG_STATUSES = (400, 413, 422, 500)
 
 
 class ChatModel:
@@ -80,6 +94,7 @@ class ChatModel:
         self._takes_stream_options: bool | None = None
         self._wants_completion_tokens = False
         self._takes_tools = True
+        self._formats = Formats()
 
     async def stream(self, request: TurnRequest) -> AsyncIterator[ModelEvent]:
         """See `Model.stream`."""
@@ -193,6 +208,7 @@ class ChatModel:
                     raise self._model_error(error) from error
 
     def _adapted(self, body: dict[str, Any]) -> dict[str, Any]:
+        body = self._formats.adapt(body)
         if not self._takes_tools:
             body = as_text(body)
         if not self._wants_completion_tokens or "max_tokens" not in body:
@@ -207,6 +223,8 @@ class ChatModel:
         complaint = f"{error.message} {error.body}"
         if "max_tokens" in sent and "max_completion_tokens" in complaint:
             self._wants_completion_tokens = True
+            return True
+        if self._formats.learn(complaint, sent):
             return True
         if self._text_calls and "tools" in sent and re.search(r"\btool", complaint):
             self._takes_tools = False
@@ -262,9 +280,13 @@ class ChatModel:
                 )
 
     def _refusal(self, error: openai.APIStatusError) -> ModelRefused:
-        hint = _HINTS.get(error.status_code, "Its own log may say why.")
-        return ModelRefused(
-            f"The model server answered {error.status_code}: {_server_message(error)} {hint}",
+        said = _server_message(error)
+        is_too_long = error.status_code in _TOO_LONG_STATUSES and _TOO_LONG.search(
+            f"{said} {error.body}"
+        )
+        hint = _HINTS.get(413 if is_too_long else error.status_code, "Its own log may say why.")
+        return (PromptTooLong if is_too_long else ModelRefused)(
+            f"The model server answered {error.status_code}: {said} {hint}",
             status=error.status_code,
         )
 

@@ -21,6 +21,7 @@ from sanderling.records import (
     AutoContainer,
     CodeCallItem,
     CodeTool,
+    CompactionItem,
     ContainerFile,
     ImagePart,
     Item,
@@ -88,16 +89,23 @@ class Rules:
 
 
 async def brief(
-    request: RunRequest, *, store: Store, containers: Containers, rules: Rules
+    request: RunRequest,
+    *,
+    store: Store,
+    containers: Containers,
+    rules: Rules,
+    is_recorded: bool = False,
 ) -> Briefing:
     """
     Return the briefing of a run that is about to start.
+
+    is_recorded: the run is there already, and has waited for its turn.
 
     Raises:
         InvalidRequest, NotFound, Expired: the request cannot be served; `param` says why.
         Conflict: another run is at work on its conversation.
     """
-    past = await past_of(request, store)
+    past = await past_of(request, store, is_recorded=is_recorded)
     before = [item for stretch in past.stretches for item in stretch.items]
     _refuse_unpaired([*before, *request.input])
     stretches = (*past.stretches, Stretch(request.input, tool_file_ids(request)))
@@ -211,7 +219,7 @@ def _used_containers(stretches: Sequence[Stretch]) -> Iterator[str]:
         if stretch.container_id is not None:
             yield stretch.container_id
         for item in reversed(stretch.items):
-            if isinstance(item, CodeCallItem) and item.container_id:
+            if isinstance(item, CodeCallItem | CompactionItem) and item.container_id:
                 yield item.container_id
 
 

@@ -4,6 +4,7 @@ What happens in a run, in our own words.
 One vocabulary: the store keeps these, every dialect projects them, the loop yields them and
 nothing else. Order within a run:
 
+    [RunChanged(queued)]  a background run
     RunChanged(in_progress)
     { ReasoningStarted ReasoningAdded* ReasoningFinished
     | CodeCallStarted CodeAdded* CodeWritten (OutputAdded | OutputsCleared)* CodeCallFinished

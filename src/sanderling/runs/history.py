@@ -27,33 +27,38 @@ class Past:
     turn: Turn | None = None
 
 
-async def past_of(request: RunRequest, store: Store) -> Past:
+async def past_of(request: RunRequest, store: Store, *, is_recorded: bool = False) -> Past:
     """
     Return what was said before the run.
+
+    is_recorded: the run is, so that the one at work on its conversation is itself.
 
     Raises:
         InvalidRequest, NotFound: it names a run or a conversation that cannot be gone on with.
         Conflict: another run is at work on the conversation.
     """
     if request.conversation_id is not None:
-        return await _conversation(request, request.conversation_id, store)
+        conversation_id = request.conversation_id
+        return await _conversation(request, conversation_id, store, is_recorded=is_recorded)
     if request.previous_run_id is not None:
         return await _chain(request, request.previous_run_id, store)
     return Past()
 
 
-async def _conversation(request: RunRequest, conversation_id: str, store: Store) -> Past:
+async def _conversation(
+    request: RunRequest, conversation_id: str, store: Store, *, is_recorded: bool
+) -> Past:
     history = await store.conversations.history(request.organization_id, conversation_id)
     if history is None:
         raise unknown(conversation_id, "conversation")
-    if history.is_at_work:
+    if history.is_at_work and not is_recorded:
         raise locked("conversation")
     return Past(history.stretches, Turn(conversation_id, history.end, tool_file_ids(request)))
 
 
 async def _chain(request: RunRequest, previous: str, store: Store) -> Past:
     chain = await store.runs.chain(request.organization_id, previous)
-    if not chain or not chain[-1][0].request.stored:
+    if not chain or not (chain[-1][0].request.stored or request.continues_unstored):
         raise InvalidRequest(
             f"Previous response with id '{previous}' not found.",
             param="previous_response_id",

@@ -8,7 +8,9 @@ And code runs only when it is whole: a call is held until the model's next event
 token limit did not cut it.
 
 What the model gets wrong in ways the client need not see (tools that do not exist, calls past the
-limit, an empty answer) is answered to the model alone; see `HiddenCall` and `Note`.
+limit, an empty answer) is answered to the model alone; see `HiddenCall` and `Note`. Where the
+answer has to be JSON, words are held until they are known to be it: what a client was told cannot
+be taken back. Words beside a call are no answer then, and dropped.
 """
 
 from __future__ import annotations
@@ -16,13 +18,13 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, assert_never
 
 from sanderling.clock import Clock
 from sanderling.containers import happenings as happenings_of
 from sanderling.containers.streams import closing
-from sanderling.errors import ModelProtocol, SandboxError
+from sanderling.errors import ModelProtocol, PromptTooLong, SandboxError
 from sanderling.ids import new_id
 from sanderling.models.base import (
     CODE_TOOL_NAME,
@@ -35,6 +37,7 @@ from sanderling.models.base import (
     RefusalDelta,
     TextDelta,
     TurnFinished,
+    TurnRequest,
 )
 from sanderling.records import (
     Artifact,
@@ -43,12 +46,15 @@ from sanderling.records import (
     Execution,
     ExecutionStatus,
     FunctionCallItem,
+    MessageItem,
     Run,
     RunError,
     RunStatus,
+    TextPart,
     Usage,
 )
 from sanderling.runs import prompts
+from sanderling.runs.answers import check, is_checked
 from sanderling.runs.asking import functions_of, turn_request
 from sanderling.runs.events import (
     ArgumentsAdded,
@@ -89,15 +95,18 @@ class _Turn:
     function_calls: calls that the client has to answer.
     hidden: the answer to the call going on, if that is for the model only.
     written: a code call that is complete but for the model's next event.
+    held: words that are told when they are known to be the answer.
     """
 
     may_call: bool
+    has_begun: bool = False
     has_spoken: bool = False
     calls: int = 0
     function_calls: int = 0
     hidden: str | None = None
     written: CallFinished | None = None
     finished: TurnFinished | None = None
+    held: list[str] = field(default_factory=list)
 
 
 class Loop:
@@ -136,6 +145,8 @@ class Loop:
         self._turns = 0
         self._code_calls = 0
         self._was_nudged = False
+        self._holds_words = is_checked(run.request.text_format)
+        self._was_corrected = False
 
     async def go(self) -> None:
         """
@@ -145,7 +156,7 @@ class Loop:
             ModelError, SandboxError, RequestError: the run has failed; the caller says so.
         """
         await self._writer.tell(RunChanged("in_progress", self._clock.now()))
-        ending = None
+        ending = None if self._request.generate else self._ended("completed")
         while ending is None:
             turn = await self._take_turn()
             ending = await self._end_of(turn)
@@ -157,7 +168,27 @@ class Loop:
         self._turns += 1
         if self._is_last() and self._turns > 1:
             self._writer.entries.append(Note(prompts.ANSWER_NOW))
-        request = turn_request(
+        while True:
+            request = self._turn_request()
+            turn = _Turn(may_call=request.tool_choice != "none")
+            try:
+                async with closing(self._model.stream(request)) as events:
+                    async for event in events:
+                        turn.has_begun = True
+                        await self._run_written(turn, event)
+                        await self._take(turn, event)
+                break
+            except PromptTooLong as error:
+                if turn.has_begun:
+                    raise
+                self._shorten(error)
+        if turn.finished is None:
+            raise ModelProtocol("The model server ended its answer without saying it was done.")
+        self.usage += turn.finished.usage
+        return turn
+
+    def _turn_request(self) -> TurnRequest:
+        return turn_request(
             self._request,
             self._conversation.messages(self._writer.entries),
             offers_code=self._workspace.offers_code,
@@ -166,15 +197,18 @@ class Loop:
             is_code_used_up=self._is_code_used_up(),
             output_tokens=self.usage.output_tokens,
         )
-        turn = _Turn(may_call=request.tool_choice != "none")
-        async with closing(self._model.stream(request)) as events:
-            async for event in events:
-                await self._run_written(turn, event)
-                await self._take(turn, event)
-        if turn.finished is None:
-            raise ModelProtocol("The model server ended its answer without saying it was done.")
-        self.usage += turn.finished.usage
-        return turn
+
+    def _shorten(self, error: PromptTooLong) -> None:
+        """Leave out what is oldest. Raises PromptTooLong: not asked for, or nothing is left."""
+        if self._request.truncation != "auto":
+            raise PromptTooLong(
+                f"{error.message} With 'truncation' set to 'auto' the oldest items are left out.",
+                status=error.status,
+            )
+        shorter = self._conversation.shortened()
+        if shorter is None:
+            raise error
+        self._conversation = shorter
 
     def _is_last(self) -> bool:
         return self._turns >= self._max_turns
@@ -185,6 +219,9 @@ class Loop:
 
     async def _take(self, turn: _Turn, event: ModelEvent) -> None:
         match event:
+            case TextDelta(text=text) if self._holds_words:
+                turn.has_spoken |= bool(text.strip())
+                turn.held.append(text)
             case TextDelta(text=text):
                 turn.has_spoken |= await self._writer.text(text)
             case RefusalDelta(text=text):
@@ -325,6 +362,8 @@ class Loop:
         """Return the run's last event, or None if another turn follows."""
         assert turn.finished is not None
         if turn.finished.finish in _CUTS:
+            if turn.held:
+                await self._writer.text("".join(turn.held))
             await self._writer.close(is_final=True, is_cut=True)
             return self._ended("incomplete", reason=_CUTS[turn.finished.finish])
         if turn.function_calls:
@@ -339,8 +378,32 @@ class Loop:
             self._was_nudged = True
             self._writer.entries.append(Note(prompts.ANSWER_EMPTY))
             return await self._go_on()
+        if (problem := await self._tell_held(turn)) is not None:
+            return await self._correct(problem)
         await self._writer.conclude(has_spoken=turn.has_spoken)
         return self._ended("completed")
+
+    async def _tell_held(self, turn: _Turn) -> str | None:
+        """Tell the words that were held, or return why they are not the answer."""
+        if not turn.held:
+            return None
+        checked = check("".join(turn.held), self._request.text_format)
+        if checked.problem is None:
+            await self._writer.text(checked.text)
+        else:
+            wrong = MessageItem(new_id("msg"), "assistant", (TextPart(checked.text),))
+            self._writer.entries.append(wrong)
+        return checked.problem
+
+    async def _correct(self, problem: str) -> RunChanged | None:
+        """Ask once more for an answer of the right format; end the run if that was done before."""
+        if self._was_corrected or self._is_last():
+            await self._writer.close(is_final=True)
+            return self._ended("failed", error=_wrong_answer(problem))
+        self._was_corrected = True
+        note = prompts.answer_wrong(problem, self._request.text_format.schema)
+        self._writer.entries.append(Note(note))
+        return await self._go_on()
 
     async def _go_on(self) -> RunChanged | None:
         """Return None, or the end of a run that has no tokens left for another turn."""
@@ -358,6 +421,12 @@ class Loop:
 
 def _no_answer(turns: int) -> RunError:
     return RunError("server_error", f"The model came to no answer within {turns} turns.")
+
+
+def _wrong_answer(problem: str) -> RunError:
+    return RunError(
+        "server_error", f"The model's answer is not in the format that was asked for: {problem}."
+    )
 
 
 def _object(text: str) -> dict[str, Any]:

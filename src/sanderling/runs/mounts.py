@@ -15,6 +15,7 @@ from sanderling.containers.names import MOUNT, free_name, safe_name
 from sanderling.records import (
     AutoContainer,
     CodeTool,
+    CompactionItem,
     ContainerFile,
     FilePart,
     ImagePart,
@@ -56,9 +57,11 @@ def tool_file_ids(request: RunRequest) -> tuple[str, ...]:
 
 
 def input_file_ids(items: Sequence[Item]) -> Iterator[str]:
-    """Yield the ids of the files in messages."""
+    """Yield the ids of the files in messages, and of those that a compaction keeps."""
     for item in items:
-        if isinstance(item, MessageItem):
+        if isinstance(item, CompactionItem):
+            yield from item.file_ids
+        elif isinstance(item, MessageItem):
             for part in item.parts:
                 if isinstance(part, FilePart | ImagePart) and part.file_id is not None:
                     yield part.file_id

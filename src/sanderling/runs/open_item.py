@@ -7,12 +7,14 @@ unfinished after a crash) it tells how to close the item, so that no client is l
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal, assert_never
 
 from sanderling.containers.happenings import OutputAppeared, OutputLog
 from sanderling.records import (
     CodeCallItem,
     FunctionCallItem,
+    Item,
     MessageItem,
     ReasoningItem,
     RefusalPart,
@@ -120,6 +122,20 @@ class OpenItem:
                 return
             case _:
                 assert_never(event)
+
+    def so_far(self) -> Item | None:
+        """Return the open item as it stands, in progress; None if none is open."""
+        match self.abandoned(has_failed=False):
+            case MessageFinished(item=item):
+                return replace(item, status="in_progress")
+            case CodeCallFinished(item=item):
+                return replace(item, status="in_progress")
+            case FunctionCallFinished(item=item):
+                return replace(item, status="in_progress")
+            case ReasoningFinished(item=item):
+                return item
+            case _:
+                return None
 
     def abandoned(self, *, has_failed: bool) -> Event | None:
         """

@@ -6,7 +6,9 @@ Short on purpose: it is sent with every turn, and the client's own instructions 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from typing import Any
 
 _CODE_TOOL = """\
 You have a tool called `python`. It runs code in a stateful Python process inside a sealed \
@@ -28,6 +30,16 @@ ANSWER_NOW = (
     "[No more calls are possible in this run. Answer the user now with what you have found so far.]"
 )
 ANSWER_EMPTY = "[Your last answer was empty. Answer the user.]"
+ANSWER_WRONG = (
+    "[Your last answer was not shown to the user, because it cannot be used: {problem}. Answer "
+    "again, with nothing but JSON{schema}.]"
+)
+SUMMARIZE = (
+    "[This conversation is about to be replaced by a summary that you write now. Write what you "
+    "need to go on as if nothing had been lost: what is wanted, what was decided and found out, "
+    "with every number that still matters, what is in variables and files, and what is left to "
+    "do. Write the summary and nothing else.]"
+)
 CALLS_USED_UP = "This call was not run: the limit on tool calls is reached. Answer without it."
 CALLS_OFF = "This call was not run: tools may not be used in this answer."
 
@@ -61,6 +73,12 @@ def system_text(
 def files_line(names: Sequence[str]) -> str:
     """Return the line that tells the names of files below /mnt/data."""
     return f"[files in /mnt/data: {', '.join(names)}]"
+
+
+def answer_wrong(problem: str, schema: dict[str, Any] | None) -> str:
+    """Return what the model reads when its answer is not in the format that was asked for."""
+    wanted = "" if schema is None else " that satisfies " + json.dumps(schema, ensure_ascii=False)
+    return ANSWER_WRONG.format(problem=problem, schema=wanted)
 
 
 def unknown_tool(name: str, known: list[str]) -> str:

@@ -2,8 +2,8 @@
 Turns the events of one run into its records, and hands them to the feed.
 
 An item is stored in one transaction with the event that closes it, and the run's row is changed
-once, in one transaction with its last event. Nobody is told before. So whatever a client was told
-can be looked up, and a run that a crash left half-way still says so in its row.
+in one transaction with the event that changes it. Nobody is told before. So whatever a client was
+told can be looked up, and a run that a crash left half-way still says so in its row.
 """
 
 from __future__ import annotations
@@ -87,10 +87,14 @@ class Recorder:
                 pass  # the run's row is as it was
 
     async def _change(self, event: RunChanged) -> None:
-        status = event.status
-        assert status == self.run.status or may_become(self.run.status, status)
+        before, status = self.run.status, event.status
+        assert status == before or may_become(before, status)
         self.run = changed(self.run, event)
-        changes = ending(self.run) if is_over(status) else None
+        changes: RunChanges | None = None
+        if is_over(status):
+            changes = ending(self.run)
+        elif status != before:
+            changes = RunChanges(status=status)
         await self._feed.append(self.run.id, event, changes=changes)
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
 
 from sanderling.clock import Clock
 from sanderling.containers.registry import Containers
@@ -19,14 +20,18 @@ from sanderling.models.base import Model
 from sanderling.observe import logs
 from sanderling.records import Item, Run, RunError, RunRequest, RunStatus, Usage
 from sanderling.runs.briefing import Briefing, Rules, brief
-from sanderling.runs.events import Event
+from sanderling.runs.events import Event, RunChanged
 from sanderling.runs.feed import Feed
 from sanderling.runs.loop import Loop
 from sanderling.runs.recorder import Recorder
+from sanderling.runs.unstored import Unstored
+from sanderling.sandbox.turns import Turns
 from sanderling.store.store import Store
 
-# How long a run that was not to be stored can still be replayed: OpenAI's "about ten minutes".
-UNSTORED_KEPT_S = 600.0
+# Background runs at work; nobody waits for them, so that only this bounds them. A turn is hours
+# away at most, or the run says that it had none.
+BACKGROUND_AT_WORK_MAX = 256
+BACKGROUND_WAIT_S_MAX = 4 * 3600.0
 
 OUR_FAULT = RunError("server_error", "The server had an error while working on the run.")
 SHUTTING_DOWN = RunError("server_error", "The server is shutting down.")
@@ -34,10 +39,18 @@ SHUTTING_DOWN = RunError("server_error", "The server is shutting down.")
 
 @dataclass(slots=True)
 class _Work:
-    """A run at work; changed by the runner only. `ending`: why its task was cancelled."""
+    """
+    A run at work; changed by the runner only.
+
+    ending: why its task was cancelled.
+    is_let_go: whoever started it will not ask for it any more.
+    has_ended: its last event is written, or never will be.
+    """
 
     recorder: Recorder
     ending: RunStatus | None = None
+    is_let_go: bool = False
+    has_ended: bool = False
     task: asyncio.Task[None] | None = None
 
 
@@ -56,6 +69,7 @@ class Runner:
         execution_timeout_s: float = 60.0,
         model_logs_chars_max: int = 20_000,
         shows_images: bool = True,
+        background_at_work_max: int = BACKGROUND_AT_WORK_MAX,
     ) -> None:
         self._store = store
         self._model = model
@@ -64,6 +78,13 @@ class Runner:
         self._clock = clock
         self._rules = Rules(max_turns, execution_timeout_s, model_logs_chars_max, shows_images)
         self._work: dict[str, _Work] = {}
+        self._unstored = Unstored(store, clock)
+        self._background = Turns(
+            background_at_work_max,
+            work="background responses",
+            wait_s_max=BACKGROUND_WAIT_S_MAX,
+            first_is_free=True,
+        )
 
     # ---- what clients ask ----------------------------------------------------------------------
 
@@ -75,27 +96,45 @@ class Runner:
             InvalidRequest, NotFound, Expired: it cannot be run as asked; nothing was recorded.
             Conflict: another run is at work on its conversation.
             HostUnavailable: it would need a sandbox host, and there is none.
+            RateLimited: too many background runs of the organization wait for their turn.
         """
-        briefing = await brief(
-            request, store=self._store, containers=self._containers, rules=self._rules
-        )
+        if request.background:
+            self._background.check_line(request.organization_id)
+        briefing = await self.brief(request)
         run = Run(
             id=new_id("resp"),
             request=request,
-            status="in_progress",
+            status="queued" if request.background else "in_progress",
             created_at=self._clock.now(),
         )
         # A run that is recorded is worked on, even if the client leaves at this very moment.
         await asyncio.shield(self._begin(run, briefing))
         return run
 
+    async def brief(self, request: RunRequest) -> Briefing:
+        """
+        Return what a run of `request` would be given.
+
+        Raises:
+            InvalidRequest, NotFound, Expired: it cannot be run as asked.
+        """
+        return await brief(
+            request, store=self._store, containers=self._containers, rules=self._rules
+        )
+
     async def _begin(self, run: Run, briefing: Briefing) -> None:
         request = run.request
         await self._store.runs.insert(run, request.input, turn=briefing.turn)
         await self._feed.begin(run.id, is_new=True)
         work = self._work[run.id] = _Work(Recorder(run, feed=self._feed))
-        work.task = asyncio.create_task(self._carry_out(work, briefing))
+        if run.status == "queued":
+            await work.recorder.record(RunChanged("queued", run.created_at))
+            # It may wait for hours beside a thousand others: without what it was given, then.
+            work.recorder.run = replace(run, request=replace(run.request, input=()))
+        waits = run.status == "queued"
+        work.task = asyncio.create_task(self._carry_out(work, None if waits else briefing))
         work.task.add_done_callback(lambda _: self._work.pop(run.id, None))
+        await asyncio.sleep(0)  # a task that has not taken its first step cannot say how it ended
         logs.info("run.started", run_id=run.id, dialect=request.dialect, model=request.model)
 
     async def follow(self, run_id: str, after: int = -1) -> AsyncIterator[tuple[int, Event]]:
@@ -116,17 +155,33 @@ class Runner:
         """
         Return the run with its input and output items.
 
+        One that was not to be stored is there only if it is a background run, which clients have
+        no other way to follow, and until it is swept.
+
         Raises:
             NotFound: no such run, or one that was not to be stored.
         """
         run = await self._store.runs.get(organization_id, run_id)
-        if run is None or not (run.request.stored or include_unstored):
+        if run is None or not (run.request.stored or run.request.background or include_unstored):
             raise NotFound(f"Response with id '{run_id}' not found.")
         return (
             run,
             await self._store.runs.items(run_id, "input"),
             await self._store.runs.items(run_id, "output"),
         )
+
+    async def progress(self, run_id: str) -> Item | None:
+        """
+        Return the item that a run at work has begun and not ended, as far as it is written.
+
+        Raises:
+            SanderlingError: the run's events cannot be written any more.
+        """
+        work = self._work.get(run_id)
+        item = None if work is None else work.recorder.open_item.so_far()
+        if item is not None:
+            await self._feed.flush(run_id)  # nothing is shown that a crash could take back
+        return item
 
     async def cancel(self, organization_id: str, run_id: str) -> Run:
         """
@@ -154,11 +209,34 @@ class Runner:
         await self._stop(run_id, "cancelled")
         await self._store.runs.delete(organization_id, run_id)
 
+    async def let_go(self, run: Run) -> None:
+        """
+        Whoever started the run will not ask for it any more. One that was not to be stored is
+        forgotten when it has ended, a background run excepted, as clients may still poll it.
+        """
+        if run.request.stored or run.request.background:
+            return
+        work = self._work.get(run.id)
+        if work is None or work.has_ended:
+            await self._forget(run)
+        else:
+            work.is_let_go = True
+
+    def keep(self, run: Run) -> None:
+        """Keep a run that was not to be stored until it is let go: somebody may go on from it."""
+        self._unstored.keep(run.id)
+
+    async def _forget(self, run: Run) -> None:
+        try:
+            await self._unstored.forget(run)
+        except SanderlingError as error:  # a full disk; the sweep will try again
+            logs.error("sweep.failed", reason=error.message)
+
     # ---- what the server asks ------------------------------------------------------------------
 
     async def sweep(self) -> int:
         """Forget the runs that were not to be stored and ended a while ago; return how many."""
-        return await self._store.runs.forget_unstored(self._clock.now() - UNSTORED_KEPT_S)
+        return await self._unstored.sweep()
 
     async def close(self) -> None:
         """
@@ -179,7 +257,7 @@ class Runner:
 
     # ---- one run -------------------------------------------------------------------------------
 
-    async def _carry_out(self, work: _Work, briefing: Briefing) -> None:
+    async def _carry_out(self, work: _Work, briefing: Briefing | None) -> None:
         recorder, began_at = work.recorder, self._clock.now()
         with logs.bound(run_id=recorder.run.id):
             try:
@@ -189,24 +267,19 @@ class Runner:
                 # Not even the end of the run could be written. Recovery does it at the next start.
                 logs.error("run.failed", cause=error, reason=type(error).__name__)
                 await self._feed.abandon(recorder.run.id, SanderlingError(OUR_FAULT.message))
+            work.has_ended = True
+            if work.is_let_go:
+                await self._forget(recorder.run)
             duration_ms = (self._clock.now() - began_at) * 1000
             logs.info("run.finished", status=recorder.run.status, duration_ms=duration_ms)
 
-    async def _work_on(self, work: _Work, briefing: Briefing) -> None:
-        recorder = work.recorder
-        loop = Loop(
-            recorder.run,
-            briefing.conversation,
-            model=self._model,
-            workspace=briefing.workspace,
-            clock=self._clock,
-            max_turns=self._rules.max_turns,
-            tell=recorder.record,
-            uncited=briefing.uncited,
-        )
+    async def _work_on(self, work: _Work, briefing: Briefing | None) -> None:
+        recorder, loop = work.recorder, None
         status: RunStatus = "failed"
         try:
-            await loop.go()
+            async with self._turn(recorder.run):
+                loop = self._loop(recorder, briefing or await self._brief_again(recorder))
+                await loop.go()
             return
         except asyncio.CancelledError:
             # Only `_stop` cancels this task, and what it wants is done here.
@@ -218,8 +291,52 @@ class Runner:
         except Exception as failure:  # noqa: BLE001 - the run boundary; the traceback is logged
             logs.error("run.failed", cause=failure, reason=type(failure).__name__)
             error = OUR_FAULT
-        usage = loop.usage if loop.usage != Usage() else None
+        usage = loop.usage if loop is not None and loop.usage != Usage() else None
         await recorder.end(status, self._clock.now(), usage=usage, error=error)
+
+    def _loop(self, recorder: Recorder, briefing: Briefing) -> Loop:
+        return Loop(
+            recorder.run,
+            briefing.conversation,
+            model=self._model,
+            workspace=briefing.workspace,
+            clock=self._clock,
+            max_turns=self._rules.max_turns,
+            tell=recorder.record,
+            uncited=briefing.uncited,
+        )
+
+    async def _brief_again(self, recorder: Recorder) -> Briefing:
+        """
+        Return the briefing of a run that has waited; what it was given comes from the store.
+
+        Raises:
+            InvalidRequest, NotFound, Expired: it cannot be run any more as it was asked.
+        """
+        request = recorder.run.request
+        run = await self._store.runs.get(request.organization_id, recorder.run.id)
+        if run is None:
+            raise NotFound("The response was deleted before it began.")
+        recorder.run = run
+        return await brief(
+            run.request,
+            store=self._store,
+            containers=self._containers,
+            rules=self._rules,
+            is_recorded=True,
+        )
+
+    @asynccontextmanager
+    async def _turn(self, run: Run) -> AsyncIterator[None]:
+        """Wait until a background run may work, and let others after it; the rest need no turn."""
+        if not run.request.background:
+            yield
+            return
+        await self._background.enter(run.request.organization_id)
+        try:
+            yield
+        finally:
+            self._background.leave(run.request.organization_id)
 
 
 def run_error(error: SanderlingError) -> RunError:

@@ -14,13 +14,14 @@ from __future__ import annotations
 import json
 from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, assert_never
 
 from sanderling.models.base import CODE_TOOL_NAME
 from sanderling.records import (
     Artifact,
     CodeCallItem,
+    CompactionItem,
     ErrorOutput,
     FileChange,
     FilePart,
@@ -40,6 +41,8 @@ from sanderling.runs.prompts import files_line
 
 # Names of files told to the model per call and kind of change; more would crowd out the output.
 FILES_NAMED_MAX = 50
+# What is left of a call's output in a conversation that is too long: enough for an error.
+LOGS_CHARS_LEAST = 500
 _CHANGES: tuple[FileChange, ...] = ("created", "changed", "renamed", "deleted")
 
 Message = dict[str, Any]
@@ -82,6 +85,17 @@ class Conversation:
     mounted: Mapping[str, str]
     images: Mapping[str, str]
     logs_chars_max: int
+
+    def shortened(self) -> Conversation | None:
+        """
+        Return the conversation without the older half of its entries; when only the last is left,
+        with less of each call's output; None when nothing more can be left out.
+        """
+        if len(self.entries) > 1:
+            return replace(self, entries=self.entries[(len(self.entries) + 1) // 2 :])
+        if self.logs_chars_max > LOGS_CHARS_LEAST:
+            return replace(self, logs_chars_max=max(LOGS_CHARS_LEAST, self.logs_chars_max // 4))
+        return None
 
     def messages(self, added: Iterable[Entry] = ()) -> tuple[Message, ...]:
         """Return the messages of the conversation with what the run has added so far."""
@@ -206,6 +220,8 @@ class _Writer:
                 answer = code_output(entry, chars_max=self._conversation.logs_chars_max)
                 call_id = entry.call_id or entry.id
                 self._calls([(call_id, CODE_TOOL_NAME, arguments, answer)])
+            case CompactionItem():
+                self._messages.append({"role": "user", "content": self._compaction(entry)})
             case HiddenCall():
                 self._calls([(entry.call_id, entry.name, entry.arguments, entry.answer)])
             case Note(text=text):
@@ -250,6 +266,17 @@ class _Writer:
         if not images:
             return text
         return [{"type": "text", "text": text}, *images] if text else images
+
+    def _compaction(self, item: CompactionItem) -> str:
+        said = "\n".join(f"- {words}" for words in item.said)
+        names = [self._conversation.mounted.get(file_id) for file_id in item.file_ids]
+        mounted = [name for name in names if name is not None]
+        parts = [
+            f"[What I said before:\n{said}]" if said else "",
+            f"[Your summary of our conversation so far:\n{item.summary}]",
+            files_line(mounted) if mounted else "",
+        ]
+        return "\n\n".join(filter(None, parts))
 
     def _url(self, part: ImagePart) -> str | None:
         if part.file_id is not None:

@@ -67,6 +67,16 @@ class Turns:
         self._give(tenant)
         return True
 
+    def check_line(self, tenant: str) -> None:
+        """Raises RateLimited: too many of this tenant wait already."""
+        waiting = len(self._lines.get(tenant, ()))
+        if waiting >= self._waiting_max:
+            raise RateLimited(
+                f"{waiting} {self._work} of this organization are waiting already. Try again "
+                "when some of them are done.",
+                retry_after_s=_RETRY_LINE_FULL_S,
+            )
+
     async def enter(self, tenant: str) -> None:
         """
         Wait for a place and take it.
@@ -77,13 +87,8 @@ class Turns:
         """
         if self.try_enter(tenant):
             return
+        self.check_line(tenant)
         line = self._lines.setdefault(tenant, deque())
-        if len(line) >= self._waiting_max:
-            raise RateLimited(
-                f"{len(line)} {self._work} of this organization are waiting already. Try again "
-                "when some of them are done.",
-                retry_after_s=_RETRY_LINE_FULL_S,
-            )
         place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         line.append(place)
         try:

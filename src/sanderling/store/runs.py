@@ -136,23 +136,28 @@ class RunTable:
 
         return await self._database.write(work)
 
-    async def forget_unstored(self, ended_before: float) -> int:
-        """Delete the ended runs that were not to be stored, as `delete` does; return how many."""
+    async def forget_unstored(
+        self, ended_before: float, *, keeping: frozenset[str] = frozenset()
+    ) -> list[Run]:
+        """
+        Delete the ended runs that were not to be stored, as `delete` does; return them.
 
-        def work(connection: Connection) -> int:
+        keeping: runs that are left alone.
+        """
+
+        def work(connection: Connection) -> list[Run]:
             rows = connection.execute(
-                delete(runs)
-                .where(
+                select(runs).where(
                     runs.c.stored.is_(False),
                     runs.c.status.not_in(UNFINISHED),
                     func.coalesce(runs.c.completed_at, runs.c.created_at) < ended_before,
                 )
-                .returning(runs.c.id)
             )
-            ids = list(rows.scalars())
-            for run_id in ids:
-                connection.execute(delete(events).where(events.c.stream_id == run_id))
-            return len(ids)
+            due = [run for run in map(_run, rows.mappings()) if run.id not in keeping]
+            for run in due:
+                connection.execute(delete(runs).where(runs.c.id == run.id))
+                connection.execute(delete(events).where(events.c.stream_id == run.id))
+            return due
 
         return await self._database.write(work)
 

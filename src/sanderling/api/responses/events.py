@@ -79,7 +79,7 @@ class ResponseProjection:
         """
         self._run = dataclasses.replace(
             run,
-            status="in_progress",
+            status="queued" if run.request.background else "in_progress",
             completed_at=None,
             usage=None,
             error=None,
@@ -122,13 +122,16 @@ class ResponseProjection:
         self._has_begun = True
         return [
             self._wire("response.created", response=self.response),
-            self._wire("response.in_progress", response=self.response),
+            self._wire(f"response.{self._run.status}", response=self.response),
         ]
 
     def _run_changed(self, event: RunChanged) -> list[WireEvent]:
         begun = self._begin()
         if event.status not in TERMINAL_STATUSES:
-            return begun
+            if event.status == self._run.status:
+                return begun
+            self._run = dataclasses.replace(self._run, status=event.status)
+            return [*begun, self._wire(f"response.{event.status}", response=self.response)]
         self._run = dataclasses.replace(
             self._run,
             status=event.status,

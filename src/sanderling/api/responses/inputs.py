@@ -17,11 +17,13 @@ import mimetypes
 import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import assert_never
 
 from sanderling.api.files import find_file, store_file
 from sanderling.api.responses.parts import (
     CodeInterpreterCall,
+    Compaction,
     FunctionCall,
     FunctionCallOutput,
     InputFile,
@@ -37,6 +39,7 @@ from sanderling.api.responses.parts import (
     Reasoning,
     Refusal,
 )
+from sanderling.api.responses.sealed import unseal
 from sanderling.api.services import Services
 from sanderling.api.uploads import ReceivedFile
 from sanderling.api.validation import missing
@@ -44,6 +47,7 @@ from sanderling.errors import InvalidRequest
 from sanderling.ids import new_id
 from sanderling.records import (
     CodeCallItem,
+    CompactionItem,
     FilePart,
     FunctionCallItem,
     FunctionOutputItem,
@@ -71,18 +75,23 @@ async def input_items(
     services: Services,
     organization_id: str,
     param: str = "input",
+    inline: list[str] | None = None,
 ) -> AsyncIterator[tuple[Item, ...]]:
     """
     Yield the records of an input; files stored for it are deleted again if the block raises.
 
     param: where the input stands in the request.
+    inline: gets the ids of those files.
 
     Raises:
         InvalidRequest, NotFound: `param` names the place.
     """
     reader = _Reader(services, organization_id)
     try:
-        yield await reader.read(given, param)
+        items = await reader.read(given, param)
+        if inline is not None:
+            inline += reader.stored_ids
+        yield items
     except BaseException:
         await reader.take_back()
         raise
@@ -112,6 +121,11 @@ class _Reader:
             items.append(MessageItem(new_id("msg"), "user", tuple(attached)))
         return tuple(items)
 
+    @property
+    def stored_ids(self) -> list[str]:
+        """The files that were stored for this input."""
+        return [file.id for file in self._stored]
+
     async def take_back(self) -> None:
         """Delete the files that were stored for this input."""
         for file in self._stored:
@@ -134,11 +148,11 @@ class _Reader:
             case FunctionCallOutput():
                 return await self._function_output(given, param, attached)
             case Reasoning():
-                texts = given.content or given.summary or []
                 return ReasoningItem(
                     id=given.id or new_id("rs"),
-                    text="\n".join(each.text for each in texts),
+                    text="\n".join(each.text for each in given.content or ()),
                     encrypted_content=given.encrypted_content,
+                    summary=tuple(each.text for each in given.summary or ()),
                 )
             case CodeInterpreterCall():
                 return await self._code_call(given)
@@ -151,8 +165,19 @@ class _Reader:
                         code="item_not_found",
                     )
                 return item
+            case Compaction():
+                return await self._compaction(given, param)
             case _:
                 assert_never(given)
+
+    async def _compaction(self, given: Compaction, param: str) -> CompactionItem:
+        item = unseal(
+            given.id or new_id("cmp"), given.encrypted_content, param=f"{param}.encrypted_content"
+        )
+        files = self._services.store.files
+        # It may be given back long after; what was deleted since is not asked for.
+        known = [i for i in item.file_ids if await files.get(self._organization_id, i)]
+        return replace(item, file_ids=tuple(known))
 
     async def _message(self, given: Message, param: str) -> MessageItem:
         if isinstance(given.content, str):

@@ -12,9 +12,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, assert_never
 
+from sanderling.api.responses.sealed import seal
 from sanderling.records import (
     Citation,
     CodeCallItem,
+    CompactionItem,
     ErrorOutput,
     FilePart,
     FunctionCallItem,
@@ -42,7 +44,6 @@ _ERROR_CODES = frozenset({"server_error", "rate_limit_exceeded", "invalid_prompt
 def response_object(run: Run, output: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Return the response of `run` with its output items, which are wire objects already."""
     request, echo = run.request, run.request.echo
-    has_ended = run.status not in ("queued", "in_progress")
     # A key that only a response in a conversation has.
     conversation = {"id": request.conversation_id}
     return {
@@ -51,7 +52,7 @@ def response_object(run: Run, output: Sequence[dict[str, Any]]) -> dict[str, Any
         "object": "response",
         "created_at": int(run.created_at),
         "status": run.status,
-        "background": False,
+        "background": request.background,
         "completed_at": _completed_at(run),
         "error": _error(run),
         "frequency_penalty": 0.0,
@@ -73,7 +74,7 @@ def response_object(run: Run, output: Sequence[dict[str, Any]]) -> dict[str, Any
             "summary": echo.get("reasoning_summary"),
         },
         "safety_identifier": echo.get("safety_identifier"),
-        "service_tier": "default" if has_ended else "auto",
+        "service_tier": _service_tier(run),
         "store": request.stored,
         # What OpenAI's default is; a client's type may not take null.
         "temperature": 1.0 if request.temperature is None else request.temperature,
@@ -85,10 +86,18 @@ def response_object(run: Run, output: Sequence[dict[str, Any]]) -> dict[str, Any
         "tools": echo.get("tools", []),
         "top_logprobs": echo.get("top_logprobs", 0),
         "top_p": 1.0 if request.top_p is None else request.top_p,
-        "truncation": echo.get("truncation", "disabled"),
+        "truncation": request.truncation,
         "usage": _usage(run),
         "user": echo.get("user"),
     }
+
+
+def _service_tier(run: Run) -> str:
+    """Return the tier asked for; `auto` is the default one, which is told at the end."""
+    asked = run.request.echo.get("service_tier") or "auto"
+    if asked == "auto" and run.status not in ("queued", "in_progress"):
+        return "default"
+    return str(asked)
 
 
 def _completed_at(run: Run) -> int | None:
@@ -116,6 +125,11 @@ def _usage(run: Run) -> dict[str, Any] | None:
         if run.status != "completed":
             return None
         usage = Usage()
+    return usage_object(usage)
+
+
+def usage_object(usage: Usage) -> dict[str, Any]:
+    """Return the tokens of all turns as a response shows them."""
     return {
         "input_tokens": usage.input_tokens,
         "input_tokens_details": {"cached_tokens": usage.cached_tokens, "cache_write_tokens": 0},
@@ -183,10 +197,12 @@ def item_object(item: Item, *, with_outputs: bool) -> dict[str, Any]:
             return {
                 "id": item.id,
                 "type": "reasoning",
-                "summary": [],
+                "summary": [{"type": "summary_text", "text": text} for text in item.summary],
                 "content": texts,
                 "encrypted_content": item.encrypted_content,
             }
+        case CompactionItem():
+            return {"id": item.id, "type": "compaction", "encrypted_content": seal(item)}
         case _:
             assert_never(item)
 

@@ -146,8 +146,19 @@ class ItemReference(RequestModel):
     id: _Id
 
 
+class Compaction(RequestModel):
+    id: _Id | None = None
+    encrypted_content: Annotated[str, Field(min_length=1)]
+
+
 InputItem = (
-    Message | FunctionCall | FunctionCallOutput | Reasoning | CodeInterpreterCall | ItemReference
+    Message
+    | FunctionCall
+    | FunctionCallOutput
+    | Reasoning
+    | CodeInterpreterCall
+    | ItemReference
+    | Compaction
 )
 
 _ITEMS: dict[str, type[RequestModel]] = {
@@ -157,13 +168,13 @@ _ITEMS: dict[str, type[RequestModel]] = {
     "reasoning": Reasoning,
     "code_interpreter_call": CodeInterpreterCall,
     "item_reference": ItemReference,
+    "compaction": Compaction,
 }
 _ITEMS_ELSEWHERE = frozenset(
     {
         "additional_tools",
         "apply_patch_call",
         "apply_patch_call_output",
-        "compaction",
         "compaction_trigger",
         "computer_call",
         "computer_call_output",

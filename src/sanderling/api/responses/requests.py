@@ -18,6 +18,7 @@ from sanderling.api.responses.parts import Input
 from sanderling.api.validation import RequestModel, by_json_type, by_type_field
 from sanderling.errors import InvalidRequest
 from sanderling.records import Item, RunRequest, TextFormat
+from sanderling.runs.json_schema import schema_problem
 
 # For a request that names no model, which OpenAI's schema allows.
 DEFAULT_MODEL = "sanderling"
@@ -138,16 +139,13 @@ def refuse_unsupported(body: CreateResponse) -> None:
     Raises:
         InvalidRequest: the body asks for something that this server does not do yet.
     """
-    for param, is_asked in (
-        ("background", body.background is True),
-        ("prompt", body.prompt is not None),
-    ):
-        if is_asked:
-            raise InvalidRequest(
-                f"The parameter '{param}' is not supported yet by this server.",
-                param=param,
-                code="unsupported_parameter",
-            )
+    if body.prompt is not None:
+        raise InvalidRequest(
+            "Prompt templates are kept at OpenAI and cannot be looked up from here. Send the "
+            "template's text as 'instructions' and 'input' instead of 'prompt'.",
+            param="prompt",
+            code="unsupported_parameter",
+        )
 
 
 def run_request(
@@ -178,8 +176,10 @@ def run_request(
         max_tool_calls=body.max_tool_calls,
         parallel_tool_calls=body.parallel_tool_calls is not False,
         text_format=_text_format(body.text),
+        truncation=body.truncation or "disabled",
         reasoning_effort=body.reasoning.effort if body.reasoning else None,
         stored=body.store is not False,
+        background=body.background is True,
         echo={
             "tools": [tools_.tool_object(tool) for tool in tools],
             "tool_choice": tools_.choice_object(body.tool_choice),
@@ -190,8 +190,8 @@ def run_request(
             "metadata": body.metadata or {},
             "reasoning_summary": _summary(body.reasoning),
             "verbosity": (body.text.verbosity if body.text else None) or "medium",
-            "truncation": body.truncation or "disabled",
             "top_logprobs": body.top_logprobs or 0,
+            "service_tier": body.service_tier,
             "user": body.user,
             "safety_identifier": body.safety_identifier,
             "prompt_cache_key": body.prompt_cache_key,
@@ -199,6 +199,16 @@ def run_request(
             "prompt_cache_retention": (body.prompt_cache_retention or "").replace("-", "_") or None,
         },
     )
+
+
+def _check_schema(chosen: JsonSchema) -> None:
+    """Raises InvalidRequest: nobody could answer by it."""
+    if (problem := schema_problem(chosen.schema_)) is not None:
+        raise InvalidRequest(
+            f"Invalid schema for response_format '{chosen.name}': {problem}.",
+            param="text.format.schema",
+            code="invalid_json_schema",
+        )
 
 
 def _conversation_id(body: CreateResponse) -> str | None:
@@ -220,6 +230,7 @@ def _summary(reasoning: ReasoningOptions | None) -> str | None:
 def _text_format(text: Text | None) -> TextFormat:
     match text.format if text else None:
         case JsonSchema() as chosen:
+            _check_schema(chosen)
             return TextFormat(
                 type="json_schema",
                 name=chosen.name,

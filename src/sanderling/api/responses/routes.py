@@ -1,5 +1,5 @@
 """
-The Responses API: create, retrieve, delete, input items; plain or as a stream.
+The Responses API: create, retrieve, cancel, delete, input items; plain, streamed, in background.
 
 A plain reply drains the same feed that a stream is made of, and a stored response can be streamed
 again from any event on. The run is the runner's: a client that leaves stops only its own stream.
@@ -9,35 +9,33 @@ Source: OpenAI API reference, "Responses".
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+import contextlib
+from collections.abc import AsyncGenerator, Sequence
+from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
 from sanderling.api import shapes
 from sanderling.api.bodies import json_model
 from sanderling.api.describing import Query, described, page
-from sanderling.api.files import find_file
 from sanderling.api.paging import flag, integer, list_of, page_of, strings
 from sanderling.api.replies import deleted, json_reply
 from sanderling.api.responses.events import ResponseProjection
-from sanderling.api.responses.inputs import input_items
+from sanderling.api.responses.including import IMAGE_URLS, with_image_urls
 from sanderling.api.responses.objects import item_object, response_object
-from sanderling.api.responses.requests import (
-    CODE_OUTPUTS,
-    CreateResponse,
-    refuse_unsupported,
-    run_request,
-)
-from sanderling.api.responses.tools import Auto, CodeInterpreter
+from sanderling.api.responses.requests import CODE_OUTPUTS, CreateResponse
+from sanderling.api.responses.socket import responses_socket
+from sanderling.api.responses.starting import projection_of, shows_outputs, start_response
 from sanderling.api.routing import Organization, Partners
 from sanderling.api.services import Services
 from sanderling.api.sse import EventStream, frame
 from sanderling.errors import Conflict, SanderlingError
 from sanderling.observe import logs
-from sanderling.records import Run, RunError
+from sanderling.records import Item, Run, RunError
 from sanderling.runs.events import RunChanged
 
 router = APIRouter(prefix="/responses")
+router.add_api_websocket_route("", responses_socket)
 
 _INCLUDE = Query(
     "include[]", {"type": "array", "items": {"type": "string"}}, "What else is to be shown."
@@ -54,42 +52,46 @@ _RETRIEVAL = (
 async def create_response(
     request: Request, services: Partners, organization_id: Organization
 ) -> Response:
-    """Start a run; reply with its events as they happen, or with the response when it has ended."""
+    """
+    Start a run; reply with its events as they happen, or with the response when it has ended.
+
+    A background response is replied at once, as it is: queued.
+    """
     body = await json_model(request, CreateResponse)
-    refuse_unsupported(body)
-    await _check_tool_files(body, services, organization_id)
-    given = input_items(body.input, services=services, organization_id=organization_id)
-    async with given as items:
-        run = await services.runner.start(run_request(body, items, organization_id=organization_id))
-    projection = _projection(run)
+    run = await start_response(body, services, organization_id)
+    projection = projection_of(run)
     if body.stream:
-        return EventStream(_frames(services, run, projection))
-    async for _, event in services.runner.follow(run.id):
-        projection.project(event)
+        return EventStream(_frames(services, run, projection, is_first=True))
+    if run.request.background:
+        return json_reply(projection.response)
+    try:
+        async for _, event in services.runner.follow(run.id):
+            projection.project(event)
+    finally:
+        await services.runner.let_go(run)
     return json_reply(projection.response)
 
 
-async def _check_tool_files(body: CreateResponse, services: Services, organization_id: str) -> None:
-    for index, tool in enumerate(body.tools or ()):
-        if isinstance(tool, CodeInterpreter) and isinstance(tool.container, Auto):
-            for position, file_id in enumerate(tool.container.file_ids or ()):
-                param = f"tools[{index}].container.file_ids[{position}]"
-                await find_file(services, organization_id, file_id, param=param)
-
-
-def _projection(run: Run, include: frozenset[str] = frozenset()) -> ResponseProjection:
-    echo = run.request.echo
-    return ResponseProjection(
-        run,
-        with_outputs=CODE_OUTPUTS in include or CODE_OUTPUTS in echo.get("include", ()),
-        with_output_deltas=bool(echo.get("include_output_deltas")),
-    )
+def _stored_object(
+    run: Run, output: Sequence[Item], include: frozenset[str] = frozenset()
+) -> dict[str, Any]:
+    with_outputs = shows_outputs(run, include)
+    return response_object(run, [item_object(item, with_outputs=with_outputs) for item in output])
 
 
 async def _frames(
-    services: Services, run: Run, projection: ResponseProjection, *, after: int = -1
+    services: Services,
+    run: Run,
+    projection: ResponseProjection,
+    *,
+    after: int = -1,
+    is_first: bool = False,
 ) -> AsyncGenerator[bytes, None]:
-    """Yield the run's wire events numbered above `after`; the last is a terminal one, always."""
+    """
+    Yield the run's wire events numbered above `after`; the last is a terminal one, always.
+
+    is_first: this is the stream of the request that started the run.
+    """
     try:
         async for _, event in services.runner.follow(run.id):
             wires = [w for w in projection.project(event) if w["sequence_number"] > after]
@@ -102,6 +104,9 @@ async def _frames(
         fault = RunError("server_error", "The server had an error while sending this stream.")
     else:
         fault = RunError("server_error", "The events of this response end without its end.")
+    finally:
+        if is_first:
+            await services.runner.let_go(run)
     if not projection.has_ended:
         failed = RunChanged("failed", services.clock.now(), error=fault)
         yield b"".join(frame(wire["type"], wire) for wire in projection.project(failed))
@@ -120,9 +125,13 @@ async def retrieve_response(
         query.get("starting_after"), "starting_after", default=-1, least=0, most=1 << 53
     )
     if flag(query.get("stream"), "stream"):
-        return EventStream(_frames(services, run, _projection(run, include), after=after))
-    items = [item_object(item, with_outputs=CODE_OUTPUTS in include) for item in output]
-    return json_reply(response_object(run, items))
+        return EventStream(_frames(services, run, projection_of(run, include), after=after))
+    if run.status == "in_progress" and (begun := await services.runner.progress(run.id)):
+        # What ended meanwhile is in the store; the item is shown once.
+        run, _, output = await services.runner.get(organization_id, response_id)
+        if run.status == "in_progress" and begun.id not in {item.id for item in output}:
+            output = [*output, begun]
+    return json_reply(_stored_object(run, output, include))
 
 
 @router.delete("/{response_id}")
@@ -140,9 +149,14 @@ async def delete_response(
 async def cancel_response(
     response_id: str, services: Partners, organization_id: Organization
 ) -> Response:
-    """Refuse, as OpenAI does: only background responses can be cancelled."""
-    await services.runner.get(organization_id, response_id)
-    raise Conflict("Cannot cancel a synchronous response.")
+    """Stop a background response and the code it runs; one that has ended is returned as it is."""
+    run, _, _ = await services.runner.get(organization_id, response_id)
+    if not run.request.background:
+        raise Conflict("Cannot cancel a synchronous response.")
+    with contextlib.suppress(Conflict):  # it has come to another end, perhaps just now
+        await services.runner.cancel(organization_id, response_id)
+    run, _, output = await services.runner.get(organization_id, response_id)
+    return json_reply(_stored_object(run, output))
 
 
 @router.get("/{response_id}/input_items")
@@ -153,6 +167,9 @@ async def list_input_items(
     """List the items that the response was given, newest first."""
     await services.runner.get(organization_id, response_id)
     listing = await services.store.runs.page_input(response_id, page_of(request))
-    with_outputs = CODE_OUTPUTS in strings(request, "include")
-    items = [item_object(item, with_outputs=with_outputs) for item in listing.data]
+    include = strings(request, "include")
+    records: Sequence[Item] = listing.data
+    if IMAGE_URLS in include:
+        records = await with_image_urls(records, services, organization_id)
+    items = [item_object(item, with_outputs=CODE_OUTPUTS in include) for item in records]
     return json_reply(list_of(items, has_more=listing.has_more))
