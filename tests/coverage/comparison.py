@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from tests.coverage import ours, paths, reasons, theirs
@@ -15,10 +16,6 @@ EVENTS = "events"
 ENDPOINTS = "endpoints"
 
 
-class Unexplained(Exception):
-    """Something is not here, and reasons.py does not say why."""
-
-
 @dataclass(frozen=True)
 class Row:
     """One endpoint, field or event. `name` is its path within its section."""
@@ -26,6 +23,11 @@ class Row:
     name: str
     state: State
     why: str = ""
+
+    @property
+    def is_explained(self) -> bool:
+        """Whether a reason says why it is not here, if it is not."""
+        return self.state == "done" or bool(self.why)
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class Section:
     beyond: tuple[str, ...] = ()
 
 
+@functools.cache
 def endpoints() -> Section:
     """Return the endpoints of what is served here; other groups have one reason each."""
     offered = {name for name, each in theirs.endpoints().items() if each.group in theirs.SERVED}
@@ -52,18 +55,23 @@ def groups() -> dict[str, int]:
     return dict(sorted(counts.items()))
 
 
-def requests() -> list[Section]:
+@functools.cache
+def requests() -> tuple[Section, ...]:
     """Return what each endpoint takes, in its query and in its body."""
     found = []
+    anywhere = {path for each in theirs.endpoints().values() for path in each.query | each.body}
     for name, mine in _both():
         for part in ("query", "body"):
             offered, taken = getattr(theirs.endpoints()[name], part), getattr(mine, part)
             if offered or taken:
-                found.append(_section(f"{name} {part}", offered, taken))
-    return found
+                section = _section(f"{name} {part}", offered, taken)
+                # One model may check several requests, with what only some of them have.
+                found.append(replace(section, beyond=_beyond(anywhere, taken)))
+    return tuple(found)
 
 
-def replies() -> list[Section]:
+@functools.cache
+def replies() -> tuple[Section, ...]:
     """Return what each object that is replied has, and which endpoints reply it."""
     offered: dict[str, set[str]] = {}
     shown: dict[str, set[str]] = {}
@@ -71,9 +79,12 @@ def replies() -> list[Section]:
         if mine.shape and (reply := theirs.endpoints()[name].reply):
             offered.setdefault(mine.shape, set()).update(reply)
             shown.setdefault(mine.shape, set()).update(mine.reply)
-    return [_section(f"reply {shape}", offered[shape], shown[shape]) for shape in sorted(offered)]
+    return tuple(
+        _section(f"reply {shape}", offered[shape], shown[shape]) for shape in sorted(offered)
+    )
 
 
+@functools.cache
 def events() -> Section:
     """Return the events of a response's stream, and their fields."""
     return _section(EVENTS, theirs.events(), ours.events())
@@ -82,6 +93,11 @@ def events() -> Section:
 def everything() -> tuple[Section, ...]:
     """Return every section of the page, in its order."""
     return (endpoints(), *requests(), *replies(), events())
+
+
+def unexplained() -> list[str]:
+    """Return what is not here without a reason, as `section path`."""
+    return [f"{s.title} {row.name}" for s in everything() for row in s.rows if not row.is_explained]
 
 
 def _both() -> Iterator[tuple[str, ours.Endpoint]]:
@@ -97,11 +113,13 @@ def _by_path(name: str) -> tuple[str, str]:
 
 def _section(title: str, offered: AbstractSet[str], here: AbstractSet[str]) -> Section:
     rows = list(_rows(title, offered, here))
-    beyond = [path for path in paths.topmost(here) if not _is_known(offered, path)]
     if title == ENDPOINTS:
         rows.sort(key=lambda row: _by_path(row.name))
-        beyond.sort(key=_by_path)
-    return Section(title, tuple(rows), tuple(beyond))
+    return Section(title, tuple(rows), _beyond(offered, here))
+
+
+def _beyond(offered: AbstractSet[str], here: AbstractSet[str]) -> tuple[str, ...]:
+    return tuple(path for path in paths.topmost(here) if not _is_known(offered, path))
 
 
 def _is_known(offered: AbstractSet[str], path: str) -> bool:
@@ -115,9 +133,10 @@ def _rows(title: str, offered: AbstractSet[str], here: AbstractSet[str]) -> Iter
     for path in sorted(offered):
         if any(paths.is_below(path, above) for above in missing):
             continue
-        if why := refused(title, path) or ("" if paths.has(here, path) else gap(title, path)):
+        why = refused(title, path)
+        if why or not paths.has(here, path):
             missing.append(path)
-            yield Row(path, "not", why)
+            yield Row(path, "not", why or gap(title, path))
         else:
             why = partial(title, path)
             yield Row(path, "partial" if why else "done", why)
@@ -136,16 +155,9 @@ def partial(title: str, path: str) -> str:
 
 
 def gap(title: str, path: str) -> str:
-    """
-    Return why something is not here.
-
-    Raises:
-        Unexplained: no reason is about it.
-    """
+    """Return why something is not here; empty: no reason says it."""
     pattern = pattern_of(title, path)
-    if pattern is None:
-        raise Unexplained(f"{title}: {path}")
-    return reasons.GAPS[pattern]
+    return "" if pattern is None else reasons.GAPS[pattern]
 
 
 def pattern_of(title: str, path: str) -> str | None:

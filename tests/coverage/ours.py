@@ -18,10 +18,10 @@ from sanderling.api import server, shapes
 from sanderling.api.describing import description_of
 from sanderling.api.openapi import document
 from sanderling.api.responses.events import ResponseProjection
-from sanderling.api.responses.objects import item_object, response_object
+from sanderling.api.responses.objects import item_object, response_object, usage_object
 from sanderling.api.responses.requests import CreateResponse
 from sanderling.api.responses.tools import choice_object, tool_object
-from sanderling.records import Item, Run, Tool
+from sanderling.records import CompactionItem, Item, Run, Tool, Usage
 from sanderling.runs.events import Event, MessageFinished
 from tests.coverage import paths, samples
 from tests.coverage.theirs import named
@@ -97,6 +97,8 @@ def _reply(shape: type[BaseModel] | None) -> tuple[frozenset[str], str | None]:
     found = _item_paths() if shape is shapes.Item else frozenset(paths.of_type(shape))
     if shape is shapes.Response:
         found |= _response_paths()
+    elif shape is shapes.Compaction:
+        found |= _compaction_paths()
     return found, shape.__name__
 
 
@@ -122,6 +124,12 @@ def _response_paths() -> frozenset[str]:
             run.request.echo.update(tools=tools, tool_choice=choice_object(asked.tool_choice))
             found |= set(paths.of_value(response_object(run, ())))
     return frozenset(found | set(paths.of_value(output, "output")))
+
+
+def _compaction_paths() -> frozenset[str]:
+    items = [item_object(each, with_outputs=False) for each in samples.of(CompactionItem)]
+    whole = {"output": items, "usage": usage_object(Usage())}
+    return frozenset(paths.of_value(whole))
 
 
 @functools.cache

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
-from tests.coverage import comparison, ours, reasons, theirs
+from tests.coverage import comparison, ours, paths, reasons, theirs
 from tests.coverage.comparison import Row, Section
 
 PAGE = Path(__file__).parents[2] / "docs" / "coverage.md"
 
+# The request that others are like.
+_MODEL = "POST /responses"
 _HEAD = """\
 # What of OpenAI's API is here
 
@@ -28,8 +31,19 @@ told.
 """
 
 
+class Unexplained(Exception):
+    """Something is not here, and reasons.py does not say why."""
+
+
 def render() -> str:
-    """Return the whole page."""
+    """
+    Return the whole page.
+
+    Raises:
+        Unexplained: names everything that needs a reason first.
+    """
+    if unexplained := comparison.unexplained():
+        raise Unexplained("\n".join(unexplained))
     parts = [
         _HEAD.format(version=theirs.VERSION),
         "\n".join(_overview()),
@@ -82,7 +96,27 @@ def _section(section: Section) -> Iterator[str]:
     method_and_path, _, part = section.title.rpartition(" ")
     yield f"### {method_and_path}: {part}"
     yield ""
-    yield from _rows(section)
+    if same := _as_there(section):
+        yield f"As in `{_MODEL}`, with all that is below: {_names(sorted(same))}."
+        yield ""
+    rows = tuple(row for row in section.rows if paths.first_name(row.name) not in same)
+    yield from _rows(replace(section, rows=rows))
+
+
+def _as_there(section: Section) -> set[str]:
+    """Return the large fields that are as they are in the request that others are modelled on."""
+    if section.title == f"{_MODEL} body":
+        return set()
+    [model] = [each for each in comparison.requests() if each.title == f"{_MODEL} body"]
+    there, here = _by_field(model), _by_field(section)
+    return {name for name, rows in here.items() if len(rows) > 1 and there.get(name) == rows}
+
+
+def _by_field(section: Section) -> dict[str, list[Row]]:
+    found: dict[str, list[Row]] = {}
+    for row in section.rows:
+        found.setdefault(paths.first_name(row.name), []).append(row)
+    return found
 
 
 def _reply(section: Section) -> Iterator[str]:

@@ -18,9 +18,7 @@ _HOSTED = (
 # What is not here. The first that fits is told.
 GAPS: dict[str, str] = {
     # ---- endpoints
-    r"endpoints \w+ /responses/(input_tokens|compact)": "not yet",
-    r"endpoints WebSocket /responses": "not yet",
-    r"endpoints \w+ /chat/completions": "not yet",
+    r"endpoints POST /chat/completions": "not yet",
     r"endpoints \w+ /chat/completions/.*|endpoints GET /chat/completions": "completions are not "
     "kept; responses are",
     r"endpoints DELETE /models/\{id\}": "models are the model server's",
@@ -34,15 +32,17 @@ GAPS: dict[str, str] = {
     r"|:function_call_output\.name": "of hosted tools that call functions; ignored",
     # ---- of requests
     r"access_programs": "OpenAI's own contracts; ignored",
-    r"context_management": "not yet",
-    r"(POST /responses body|reply Response) image": "of the tool that makes pictures",
+    r"context_management": "ignored; `POST /responses/compact` does it when it is asked to",
+    r"(POST /responses\S* body|reply \w+) image": "of the tool that makes pictures",
     r"POST /responses body moderation|reply Response moderation\.\w+": "nothing is moderated here; "
     "ignored, and shown as null",
     r"prompt_cache_options|prompt_cache_breakpoint|prompt_cache_diagnostics"
     r"|cache_write_tokens_details": "what is cached is the model server's affair; ignored",
     r"reasoning\.(context|mode)": "models of others do not know it; ignored",
+    r"personality": "of OpenAI's own models; ignored",
     r":configuration_update": "of OpenAI's own models; refused",
-    r":compaction(_trigger)?|:response\.compaction\.compacting": "not yet",
+    r":compaction_trigger|:response\.compaction\.compacting": "of compaction while a response is "
+    "at work; `POST /responses/compact` does it when it is asked to",
     r":message\.phase": "models of others do not say it; ignored",
     r"input_file\.detail": "files are given to code, not shown to the model; ignored",
     r"body \w+\[\]:(message|function_call|function_call_output|reasoning)\.status": "what is sent "
@@ -51,7 +51,8 @@ GAPS: dict[str, str] = {
     "for the model; ignored",
     r"GET /responses/\{id\} query include_obfuscation": "events are never padded; ignored",
     # ---- of replies
-    r":function_call(_output)?\.created_by": "there are no users below an organization",
+    r":(compaction|function_call|function_call_output)\.created_by": "there are no users below "
+    "an organization",
     r"reply Item :function_call_output\.output\[\]:input_\w+": "files and pictures in an output "
     "are shown as a message after it",
     r"reply Response output\[\]:function_call_output": "of functions that OpenAI calls itself",
@@ -64,8 +65,11 @@ GAPS: dict[str, str] = {
     r"output_text\.logprobs\[\]\.\w+": "model servers are not asked for log probabilities: the "
     "list is empty",
     r"reasoning\.status": "reasoning is shown when it is complete",
-    r"reply \w+ .*:reasoning\.summary\[\]:summary_text|events :response\.reasoning_summary_\w+"
-    r"\.\w+": "models of others give their reasoning as it is, not summed up: `content`",
+    r"events :response\.reasoning_summary_\w+\.\w+": "models of others give their reasoning "
+    "as it is, not summed up: `response.reasoning_text.*`",
+    r"reply Compaction output\[\]:(?!compaction)\w+": "what the user said is in the compaction "
+    "item, not before it",
+    r"reply Response output\[\]:compaction": "of compaction while a response is at work",
     r"reply Model shutdown_date": "model servers do not say",
     r"reply Response error\.(misalignment|param|type)": "an error of a run has a code and a "
     "sentence",
@@ -78,28 +82,27 @@ GAPS: dict[str, str] = {
     r"|allowlist\.domain_secrets)": "shown where domains are allowed, without secrets",
     # ---- of streams
     r"events :error": "a stream that goes wrong ends with `response.failed`, whose error says why",
-    r"events :response\.queued": "not yet",
 }
 
 # What is here, but is not all that it is at OpenAI.
 PARTIAL: dict[str, str] = {
-    r"POST /responses/\{id\}/cancel": "always refused: there are no background responses",
+    r"POST /responses/input_tokens": "an estimate: the server has not the model's tokenizer",
     r"POST /responses body include": "`code_interpreter_call.outputs` does something; the others "
     "are accepted",
     r"POST /responses body (text\.verbosity|reasoning\.summary|reasoning\.generate_summary"
     r"|top_logprobs)": "checked and shown again; the model is not told",
-    r"POST /responses body truncation": "checked and shown again; nothing is left out of what the "
-    "model reads",
     r"POST /responses body service_tier": "checked; there is one tier",
     r"POST /responses body prompt_cache_(key|retention)": "shown again; what is cached is the "
     "model server's affair",
     r"POST /responses body stream_options\.include_obfuscation": "checked; events are never padded",
     r"network_policy:allowlist": "only domains that the operator lets containers reach",
-    r"encrypted_content": "kept and shown as it came; there is nothing that could be decrypted",
+    r":reasoning\.encrypted_content": "kept and shown as it came; it cannot be decrypted here",
+    r"reply \w+ .*:reasoning\.summary\[\]:summary_text": "of items that a client brought from "
+    "elsewhere; models of others give their reasoning as it is: `content`",
     r"input_image\.image_url": "a web address is passed on to the model server, and is no file "
     "for code",
-    r"reply Response (background|moderation)": "always the same: false, and null",
-    r"reply Response service_tier": "`auto`, and `default` when it has ended",
+    r"reply Response moderation": "always null",
+    r"reply Response service_tier": "as it was asked for; `auto` is `default` when it has ended",
     r"cache_write_tokens": "always 0: model servers do not say",
     r"events :response\.output_text\.(delta|done)\.logprobs": "always empty",
 }
@@ -132,13 +135,6 @@ _AT_ADDRESS = [
 _NO_SECRETS = "the proxy does not look into what it carries, so it cannot put a secret there"
 
 REFUSED = (
-    Refusal(
-        r"POST /responses body background",
-        "not yet",
-        "/responses",
-        {"input": "x", "background": True},
-        "background",
-    ),
     Refusal(
         r"body prompt",
         "there are no stored prompts here; send their text",

@@ -20,6 +20,10 @@ def rows() -> list[tuple[str, comparison.Row]]:
     return [(section.title, row) for section in comparison.everything() for row in section.rows]
 
 
+def test_every_gap_has_a_reason() -> None:
+    assert comparison.unexplained() == []
+
+
 def test_page_is_what_the_code_says() -> None:
     assert page.PAGE.read_text() == page.render(), "make coverage-page"
 
