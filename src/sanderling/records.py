@@ -16,7 +16,7 @@ MEMORY_TIER_BYTES: dict[str, int] = {t: int(t[:-1]) << 30 for t in ("1g", "4g", 
 ExecutionStatus = Literal["ok", "error", "timed_out", "out_of_memory", "interrupted", "died"]
 FileChange = Literal["created", "changed", "renamed", "deleted"]
 RunStatus = Literal["queued", "in_progress", "completed", "incomplete", "failed", "cancelled"]
-Dialect = Literal["responses", "assistants"]
+Dialect = Literal["responses", "assistants", "chat", "model_response"]
 
 OCTETS = "application/octet-stream"  # the type of a file of which nothing more is known
 
@@ -363,6 +363,10 @@ class RunRequest:
     parallel_tool_calls: bool = True
     text_format: TextFormat = TextFormat()
     reasoning_effort: str | None = None
+    # The longest that one cell may take, where the client wants less than the server allows.
+    execution_timeout_s: float | None = None
+    # What else a chat model server is asked in every turn, as the client wrote it (stop, seed, …).
+    model_options: dict[str, Any] = field(default_factory=dict)
     stored: bool = True
     # What the dialect must show again and the loop does not read (metadata, user, truncation, …).
     echo: dict[str, Any] = field(default_factory=dict)

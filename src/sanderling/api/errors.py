@@ -109,7 +109,6 @@ _NOT_SERVED = {
     "/v1/assistants": "The Assistants API",
     "/v1/threads": "The Assistants API",
     "/v1/conversations": "The Conversations API",
-    "/v1/chat/completions": "The Chat Completions API",
     "/v1/uploads": "The Uploads API",
     "/v1/vector_stores": "The Vector Stores API",
 }

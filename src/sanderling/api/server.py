@@ -9,6 +9,7 @@ from fastapi import APIRouter, FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 
 from sanderling.api import container_files, containers, errors, executions, files, models
+from sanderling.api.chat import routes as chat
 from sanderling.api.middleware import RequestFrame
 from sanderling.api.replies import json_reply
 from sanderling.api.responses import routes as responses
@@ -17,7 +18,7 @@ from sanderling.api.services import Services
 from sanderling.errors import SanderlingError
 
 # What is asked most often first: a route is looked for from the top.
-_ROUTERS = (executions, responses, files, containers, container_files, models)
+_ROUTERS = (executions, responses, chat, files, containers, container_files, models)
 
 
 def create_app(services: Services) -> FastAPI:

@@ -141,32 +141,34 @@ def by_type_field(
     *,
     default: Callable[[dict[str, Any]], str | None] = lambda _: None,
     known: frozenset[str] = frozenset(),
+    field: str = "type",
 ) -> Callable[[Any], Any]:
     """
     Return a validator for a union of objects whose `type` says which it is.
 
     default: what `type` stands for when it is absent or null; None when it must be there.
     known: types that exist elsewhere and that this server refuses; the error says so.
+    field: the name of the field that says it, where it is another one.
     """
 
     def validate(value: Any) -> Any:
         if not isinstance(value, dict):
             raise _refusal("invalid_type", expected="an object")
-        kind = value.get("type")
+        kind = value.get(field)
         if kind is None:
             kind = default(value)
         if kind is None:
-            raise _refusal("missing", at="type")
+            raise _refusal("missing", at=field)
         if not isinstance(kind, str):
-            raise _refusal("invalid_type", expected="a string", at="type", value=kind)
+            raise _refusal("invalid_type", expected="a string", at=field, value=kind)
         if kind in known:
             raise refuse(
                 f"Invalid value: '{kind}' is not supported by this server. "
                 f"Supported values are: {quoted(list(choices))}.",
-                at="type",
+                at=field,
             )
         if kind not in choices:
-            raise _refusal("invalid_value", supported=tuple(choices), at="type", value=kind)
+            raise _refusal("invalid_value", supported=tuple(choices), at=field, value=kind)
         return choices[kind].model_validate(value)
 
     return validate
@@ -273,6 +275,9 @@ def _out_of_bounds(kind: str, param: str, value: Any, context: Mapping[str, Any]
             )
             why = f"{noun} too long. Expected at most {context['max_length']} {unit}"
             got = str(len(value))
+        case "too_short":
+            why = f"empty array. Expected an array with minimum length {context['min_length']}"
+            code, got = "empty_array", f"an array with length {len(value)}"
         case "string_pattern_mismatch":
             return InvalidRequest(
                 f"Invalid '{param}': string does not match pattern. Expected a string that "

@@ -9,6 +9,7 @@ exists, so that the client gets a plain error instead of a failed run.
 from __future__ import annotations
 
 import base64
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -101,11 +102,12 @@ async def brief(
     mounts = _mounts(request, chain, stored=stored, container_id=container_id, existing=existing)
     images = await _images(store, stored, [*before, *request.input]) if rules.shows_images else {}
     tool = code_tool(request)
+    timeout_s = min(request.execution_timeout_s or math.inf, rules.execution_timeout_s)
     conversation = Conversation(
         system=prompts.system_text(
             instructions=request.instructions,
             offers_code=tool is not None,
-            execution_timeout_s=rules.execution_timeout_s,
+            execution_timeout_s=timeout_s,
             allowed_domains=domains,
             files=_untold(request, [*before, *request.input], mounts, existing),
         ),
@@ -120,7 +122,7 @@ async def brief(
         tool=tool,
         container_id=container_id,
         mounts=mounts,
-        timeout_s=rules.execution_timeout_s,
+        timeout_s=timeout_s,
     )
     return Briefing(conversation, workspace, _carried_over(chain))
 

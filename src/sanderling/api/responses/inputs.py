@@ -66,17 +66,23 @@ _WEB_URL = re.compile(r"https?://", re.IGNORECASE)
 
 @asynccontextmanager
 async def input_items(
-    given: str | Sequence[InputItem] | None, *, services: Services, organization_id: str
+    given: str | Sequence[InputItem] | None,
+    *,
+    services: Services,
+    organization_id: str,
+    places: Sequence[str] = (),
 ) -> AsyncIterator[tuple[Item, ...]]:
     """
     Yield the records of an input; files stored for it are deleted again if the block raises.
+
+    places: where in the request each item stands, if that is not `input`.
 
     Raises:
         InvalidRequest, NotFound: `param` names the place.
     """
     reader = _Reader(services, organization_id)
     try:
-        yield await reader.read(given)
+        yield await reader.read(given, places)
     except BaseException:
         await reader.take_back()
         raise
@@ -90,7 +96,9 @@ class _Reader:
         self._organization_id = organization_id
         self._stored: list[StoredFile] = []
 
-    async def read(self, given: str | Sequence[InputItem] | None) -> tuple[Item, ...]:
+    async def read(
+        self, given: str | Sequence[InputItem] | None, places: Sequence[str] = ()
+    ) -> tuple[Item, ...]:
         if given is None:
             return ()
         if isinstance(given, str):
@@ -101,7 +109,8 @@ class _Reader:
             if attached and not isinstance(each, FunctionCallOutput):
                 items.append(MessageItem(new_id("msg"), "user", tuple(attached)))
                 attached = []
-            items.append(await self._item(each, f"input[{index}]", attached))
+            place = places[index] if places else f"input[{index}]"
+            items.append(await self._item(each, place, attached))
         if attached:
             items.append(MessageItem(new_id("msg"), "user", tuple(attached)))
         return tuple(items)
