@@ -157,6 +157,7 @@ class Container:
     expires_after_minutes: int = 20
     allowed_domains: tuple[str, ...] = ()  # what its code may reach; none: no network
     environment: str = "default"  # the guest environment that its code runs in
+    read_only: bool = False  # its code finds files and writes none
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,6 +296,7 @@ class AutoContainer:
     memory_limit: MemoryTier = "1g"
     allowed_domains: tuple[str, ...] = ()  # as the client wrote them
     environment: str | None = None  # None: the server's usual one
+    read_only: bool = False  # its code finds files and writes none
     type: Literal["auto"] = "auto"
 
 

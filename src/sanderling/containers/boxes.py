@@ -120,6 +120,7 @@ class Boxes:
                 cpu_count=self._cpu_count,
                 allowed_domains=container.allowed_domains,
                 environment=container.environment,
+                read_only=container.read_only,
             )
             is_new = await self._sandbox.create(
                 container.id, limits, tenant=container.organization_id

@@ -109,6 +109,7 @@ async def brief(
             offers_code=tool is not None,
             execution_timeout_s=timeout_s,
             allowed_domains=domains,
+            read_only=_is_read_only(tool),
             files=_untold(request, [*before, *request.input], mounts, existing),
         ),
         entries=(*before, *request.input),
@@ -204,13 +205,24 @@ async def _container(
             continue
         # Another network than this request asks for would be more, or less, than it says; another
         # environment would have other packages.
-        is_wanted = container.environment == environment
+        is_wanted = (
+            container.environment == environment and container.read_only == tool.container.read_only
+        )
         if is_wanted and set(container.allowed_domains) == set(wanted):
             return container.id, wanted
+    if tool.container.read_only:
+        await containers.check_read_only()
     await containers.check_memory_limit(
         tool.container.memory_limit, param=f"{_param(request)}.memory_limit"
     )
     return None, wanted
+
+
+def _is_read_only(tool: CodeTool | None) -> bool:
+    # Containers that clients make themselves are not.
+    return (
+        tool is not None and isinstance(tool.container, AutoContainer) and tool.container.read_only
+    )
 
 
 async def _explicit(

@@ -163,6 +163,7 @@ class CallServer:
             call.optional_number("cpu_count"),
             call.texts("allowed_domains"),
             call.optional_text("environment") or "",
+            read_only=call.flag("read_only"),
         )
         is_new = await self._sandbox.create(
             call.text("container_id"), limits, tenant=call.optional_text("tenant") or ""
