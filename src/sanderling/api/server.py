@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from sanderling.api import container_files, containers, errors, executions, files, models
 from sanderling.api.chat import routes as chat
 from sanderling.api.middleware import RequestFrame
+from sanderling.api.model_response import routes as model_response
 from sanderling.api.replies import json_reply
 from sanderling.api.responses import routes as responses
 from sanderling.api.routing import Partners
@@ -18,7 +19,10 @@ from sanderling.api.services import Services
 from sanderling.errors import SanderlingError
 
 # What is asked most often first: a route is looked for from the top.
-_ROUTERS = (executions, responses, chat, files, containers, container_files, models)
+_ROUTERS = (
+    *(executions, responses, chat, files, containers, container_files, models),
+    *(model_response,),
+)
 
 
 def create_app(services: Services) -> FastAPI:
