@@ -328,6 +328,29 @@ def test_explicit_container_and_files_of_messages(chat: OpenAI, play: Play):
     assert asked["messages"][1] == {"role": "system", "content": "Be brief."}
 
 
+def test_file_that_is_sent_with_every_request_is_one_file(chat: OpenAI, play: Play):
+    content: Any = [
+        {"type": "text", "text": "Mark it."},
+        {"type": "file", "file": {"filename": "kept.txt", "file_data": "aGVsbG8="}},
+    ]
+    messages: list[Any] = [{"role": "user", "content": content}]
+    mark = "import pathlib\n_ = pathlib.Path('/mnt/data/kept.txt').write_text('marked')"
+    look = "import os, pathlib\nprint(sorted(os.listdir('/mnt/data')))\n"
+    look += "print(pathlib.Path('/mnt/data/kept.txt').read_text())"
+    model = play(Turn(code=mark), Turn(text="Done."), Turn(code=look), Turn(text="One."))
+
+    for question in ("Which files are there?", None):
+        completion = chat.chat.completions.create(model="m", messages=messages, tools=[CI])
+        messages += [completion.choices[0].message, {"role": "user", "content": question}]
+
+    (call,) = extension(messages[-2])["calls"]
+    assert call["outputs"][0]["logs"] == "['kept.txt']\nmarked\n"
+    told = [m["content"] for m in model.requests[2]["messages"] if m["role"] == "user"]
+    assert told == ["Mark it.\n[files in /mnt/data: kept.txt]", "Which files are there?"]
+    kept = [file for file in chat.files.list().data if file.filename == "kept.txt"]
+    assert len(kept) == 1
+
+
 def test_token_limit_is_told_as_the_reason(chat: OpenAI, play: Play):
     play(Turn(text="It is", finish="length"))
 

@@ -19,7 +19,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import assert_never
 
-from sanderling.api.files import find_file, store_file
+from sanderling.api.files import find_file, keep_content
 from sanderling.api.responses.parts import (
     CodeInterpreterCall,
     FunctionCall,
@@ -38,7 +38,6 @@ from sanderling.api.responses.parts import (
     Refusal,
 )
 from sanderling.api.services import Services
-from sanderling.api.uploads import ReceivedFile
 from sanderling.api.validation import missing
 from sanderling.errors import InvalidRequest
 from sanderling.ids import new_id
@@ -260,12 +259,11 @@ class _Reader:
         )
 
     async def _store(self, data: bytes, filename: str, *, purpose: str) -> StoredFile:
-        store = self._services.store
-        async with store.blobs.writer(bytes_max=len(data)) as writer:
-            await writer.write(data)
-        received = ReceivedFile(filename, writer.blob_id, writer.bytes)
-        file = await store_file(self._services, self._organization_id, received, purpose=purpose)
-        self._stored.append(file)
+        file, is_new = await keep_content(
+            self._services, self._organization_id, data, filename=filename, purpose=purpose
+        )
+        if is_new:
+            self._stored.append(file)
         return file
 
 
