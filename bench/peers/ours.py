@@ -10,7 +10,8 @@ from importlib import metadata
 from bench.peers.base import CellFailed, Peer, Place, Session
 from sanderling.sandbox import machine
 from sanderling.sandbox.base import BoxLimits, Ended, Error, Logs
-from sanderling.sandbox.local import HostOptions, LocalSandbox
+from sanderling.sandbox.local import LocalSandbox
+from sanderling.sandbox.options import HostOptions
 
 LIMITS = BoxLimits(memory_bytes=1 << 30)
 POOL = 4  # the server's own default

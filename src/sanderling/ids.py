@@ -21,6 +21,7 @@ _HEX_CHARS = {  # prefix -> hex characters after it
     "fc": 50,
     "fco": 50,
     "cntr": 48,
+    "conv": 48,
     "cfile": 32,
     "exec": 32,
     "req": 32,

@@ -180,6 +180,16 @@ class ContainerFile:
     mime_type: str = OCTETS
 
 
+@dataclass(frozen=True, slots=True)
+class StoredConversation:
+    """A conversation of the Conversations API; its items are kept beside it, in their order."""
+
+    id: str
+    organization_id: str
+    created_at: float
+    metadata: dict[str, str] = field(default_factory=dict)
+
+
 # ---- what a run is made of ---------------------------------------------------------------------
 
 
@@ -358,6 +368,7 @@ class RunRequest:
     tools: tuple[Tool, ...] = ()
     tool_choice: ToolChoice = ToolChoice()
     previous_run_id: str | None = None
+    conversation_id: str | None = None  # never both of these
     temperature: float | None = None
     top_p: float | None = None
     max_output_tokens: int | None = None

@@ -35,11 +35,10 @@ async def test_a_container_says_its_environment_and_its_box_gets_it(api: Api) ->
     container = await api.json("POST", "/v1/containers", {"name": "x", "environment": "geo"})
     ContainerCreateResponse.model_validate(container, strict=False)
     await api.json("POST", f"/v1/containers/{container['id']}/executions", {"code": "1"})
-    [box] = api.sandbox._boxes.values()
 
     assert container["environment"] == "geo"
     assert (await api.json("GET", f"/v1/containers/{container['id']}"))["environment"] == "geo"
-    assert box.limits.environment == "geo"
+    assert api.sandbox.environments == {container["id"]: "geo"}
 
 
 @pytest.mark.parametrize("body", [{}, {"environment": None}, {"environment": "default"}])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -39,21 +40,28 @@ def env(root: Path, *arguments: str | Path, **more: str) -> subprocess.Completed
     return sanderling("env", *arguments, env=variables(root, **more))
 
 
+def named(root: Path) -> list[dict[str, Any]]:
+    """Return what `env list` lists beside the default environment."""
+    listed = json.loads(env(root, "list", "--json").stdout)
+    return [each for each in listed if each["name"] != "default"]
+
+
 def variables(root: Path, **more: str) -> dict[str, str]:
     return clean_environ(SANDERLING_ENVIRONMENTS=str(root / "environments"), **more)
 
 
 def test_it_is_listed_and_shown(folder: Path):
-    listed = env(folder, "list", "--json")
+    [only] = named(folder)
     shown = json.loads(env(folder, "show", "tiny", "--json").stdout)
     for_people = env(folder, "show", "tiny").stdout
 
-    [only] = json.loads(listed.stdout)
     assert (only["name"], only["packages"], only["bare"]) == ("tiny", 2, True)
     assert only["bytes"] > 0
     assert shown["packages"]["shortuuid"] == "1.0.13"
     assert shown["requirements"] == REQUIREMENTS
-    assert "tiny  Python 3." in env(folder, "list").stdout
+    assert re.search(
+        r"^tiny  Python 3\.\S+  2 packages  ", env(folder, "list").stdout, re.MULTILINE
+    )
     assert "  shortuuid 1.0.13\n" in for_people
 
 
@@ -66,6 +74,13 @@ def test_it_is_listed_and_shown(folder: Path):
         (("create", "b", "-r", "requirements.txt", "--preload", "a-b"), "is not the name of a mod"),
         (("show", "b"), "There are: tiny."),
         (("remove", "b"), "There are: tiny."),
+        (("remove", "default"), "The default environment is not removed"),
+        (("list", "--environments", "requirements.txt"), "cannot be read: Not a directory"),
+        (("show", "b", "--environments", "requirements.txt"), "cannot be read: Not a directory"),
+        (
+            ("create", "b", "-r", "requirements.txt", "--environments", "requirements.txt"),
+            "Name a folder that you may write with --environments",
+        ),
     ],
 )
 def test_a_mistake_is_one_sentence(folder: Path, arguments: tuple[str, ...], words: str):
@@ -74,6 +89,34 @@ def test_a_mistake_is_one_sentence(folder: Path, arguments: tuple[str, ...], wor
     assert done.returncode == 1
     assert words in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("flag", ["--upgrade", "--force"])
+def test_a_flag_of_a_replacement_without_it_says_what_to_say(folder: Path, flag: str):
+    done = env(folder, "create", "tiny", "-r", folder / "requirements.txt", "--bare", flag)
+
+    assert done.returncode == 2
+    assert f"There is an environment 'tiny' already, and {flag} alone" in done.stderr
+    assert f"say --replace {flag}." in done.stderr
+
+
+def test_the_default_environment_is_listed_and_shown_like_any(folder: Path, tmp_path: Path):
+    root = tmp_path / "default"
+    (tmp_path / "r.txt").write_text("plum\n")
+    wheel(tmp_path / "index", "plum")
+    known = offline(tmp_path / "index")
+    assert env(tmp_path, "create", "a", "-r", tmp_path / "r.txt", "--bare", **known).returncode == 0
+    (tmp_path / "environments" / "a").rename(root)
+    listed = env(folder, "list", "--env", root)
+    shown = json.loads(env(folder, "show", "default", "--env", root, "--json").stdout)
+    absent = env(folder, "list", "--env", tmp_path / "nowhere")
+
+    assert re.match(r"default  Python 3\.\S+  1 package  \d+ MiB  20", listed.stdout)
+    assert shown["packages"] == {"plum": "1.0"}
+    assert shown["path"] == str(root)
+    assert absent.stdout.startswith("tiny  ")
+    assert absent.stderr.startswith("default  ")
+    assert "sanderling setup --env" in absent.stderr
 
 
 @pytest.mark.parametrize(
@@ -95,7 +138,7 @@ def test_requirements_that_cannot_be_had_are_one_sentence(tmp_path: Path, line: 
     assert done.returncode == 1
     assert words in last
     assert "Traceback" not in done.stderr
-    assert env(tmp_path, "list", "--json").stdout == "[]\n"
+    assert named(tmp_path) == []
 
 
 def test_an_index_that_cannot_be_reached_is_told_so(tmp_path: Path):
@@ -122,11 +165,11 @@ def test_a_build_that_was_killed_is_taken_up_again(tmp_path: Path):
             if line.startswith("Building the environment"):
                 os.killpg(first.pid, signal.SIGKILL)
                 break
-    listed = env(tmp_path, "list", "--json")
+    listed = named(tmp_path)
     wheel(tmp_path / "index", "plum", "2.0")
     again = subprocess.run(command, env=known, capture_output=True, text=True, check=False)
 
-    assert listed.stdout == "[]\n"
+    assert listed == []
     assert again.returncode == 0, again.stderr
     assert "Taking up the interrupted build again" in again.stderr
     shown = env(tmp_path, "show", "a", "--json")
@@ -163,7 +206,7 @@ def test_a_container_has_the_environment_it_was_made_with_and_keeps_it_from_remo
     tiny = client.containers.create(name="tiny", extra_body={"environment": "tiny"})
     answers = [run(client, made.id, USES_IT) for made in (tiny, usual)]
     refused = env(folder, "remove", "tiny")
-    listed = env(folder, "list", "--json")
+    listed = named(folder)
     for made in (tiny, usual):
         client.containers.delete(made.id)
 
@@ -174,7 +217,7 @@ def test_a_container_has_the_environment_it_was_made_with_and_keeps_it_from_remo
     assert "ModuleNotFoundError" in json.dumps(answers[1]["outputs"])
     assert refused.returncode == 1
     assert "in use: containers have boxes with it" in refused.stderr
-    assert len(json.loads(listed.stdout)) == 1
+    assert len(listed) == 1
 
 
 @pytest.mark.sandbox

@@ -51,9 +51,14 @@ REASONS: dict[str, Difference] = {
         "the error `FileNotFoundError`",
     ),
     "run": Difference(
-        "an error in or about a file that `%run` runs",
+        "an error in or about what `%run` or `%%capture` runs",
         "the plain class `Exception` for a missing file; a traceback without the cell",
-        "`FileNotFoundError`; the traceback begins at the cell",
+        "`FileNotFoundError`, `ImportError`; the traceback begins at the cell",
+    ),
+    "goes on": Difference(
+        "`get_ipython().run_cell(code)` or a method such as `_repr_html_` that raises",
+        "an error of the cell, which goes on",
+        "its traceback on stderr; the cell goes on",
     ),
     "incomplete": Difference(
         "a cell that ends inside brackets or a string",
@@ -116,6 +121,11 @@ REASONS: dict[str, Difference] = {
         "a figure with nothing in it",
         "the text `<Figure size 640x480 with 0 Axes>`",
         "a picture if it is shown on purpose, else nothing",
+    ),
+    "formula": Difference(
+        "formulas after `sympy.init_printing()`",
+        "pictures",
+        "text, with LaTeX beside it: a picture has nothing that can be read",
     ),
     "agg": Difference(
         '`matplotlib.use("Agg")`',

@@ -117,6 +117,7 @@ class JupyterKernel:
         request = self._client.execute(code, store_history=True, allow_stdin=False)
         texts: dict[str, str] = {"stdout": "", "stderr": ""}
         results: list[str] = []
+        kinds: list[tuple[str, ...]] = []
         images = 0
         error: Any = None
         for kind, content in self._shown(request):
@@ -125,6 +126,7 @@ class JupyterKernel:
             elif kind in ("execute_result", "display_data"):
                 has_picture = any(mime in content["data"] for mime in _PICTURES)
                 images += has_picture
+                kinds.append(tuple(sorted({*content["data"]} - {"text/plain", *_PICTURES})))
                 results += [] if has_picture else [content["data"].get("text/plain", "")]
             elif kind == "error":
                 error = content
@@ -134,13 +136,18 @@ class JupyterKernel:
             texts["stdout"] += page + "\n"
         told = "\n".join(error["traceback"]) if error else ""
         told = re.sub(r"\x1b\[[0-9;]*m", "", told)
+        known = self._cells
         return Outcome(
             stdout=self._normal.text(texts["stdout"]),
             stderr=self._normal.text(texts["stderr"]),
             results=tuple(map(self._normal.text, results)),
+            kinds=tuple(filter(None, kinds)),
             images=images,
             error=self._normal.error(error["ename"], error["evalue"]) if error else None,
-            lines=once([(self._cells[int(c)], int(n)) for c, n in _FRAME.findall(told)]),
+            # What `run_cell` ran has a number there that is no cell's of ours.
+            lines=once(
+                [(known[int(c)], int(n)) for c, n in _FRAME.findall(told) if int(c) in known]
+            ),
         )
 
     def _pages(self, request: str) -> list[str]:

@@ -2,7 +2,8 @@
 What a cell has shown, in a form that two kernels can be compared by.
 
 Only what two runs of one kernel do not share is made equal: addresses of objects, process numbers,
-names of temporary files, the folder that the kernel stands in, and what a kernel calls its cells.
+names of temporary files, the folder that the kernel stands in, what a kernel calls its cells, how
+long something took, and what the garbage collector tells.
 """
 
 from __future__ import annotations
@@ -19,6 +20,11 @@ _SAME: tuple[tuple[str, str], ...] = (
     (r"\b0x[0-9a-f]{6,}\b", "0x…"),
     (r"/tmp/tmp\w{8}", "/tmp/tmp…"),
     (r"(?<=Ran 1 test in )\d+\.\d{3}s", "… s"),
+    (r"\b\d+(?:\.\d+)?(?:e[+-]?\d+)? (?:n|[μu]|m)?s(?=[, \n]|$)", "… s"),
+    # Told when the garbage collector comes by, of whatever line it is then.
+    (r"\S+:\d+: RuntimeWarning: coroutine '\w+' was never awaited\n(?:  .*\n)?", ""),
+    (r"RuntimeWarning: Enable tracemalloc to get the object allocation traceback\n", ""),
+    (r"The slowest run took .*\n", ""),  # of a machine that others use
 )
 
 
@@ -26,12 +32,14 @@ _SAME: tuple[tuple[str, str], ...] = (
 class Outcome:
     """
     results: the texts of the last expression and of what was displayed.
+    kinds: what each of these offered beside text and pictures, by media type.
     lines: cell and line of each of the user's frames in the traceback, neighbours told once.
     """
 
     stdout: str = ""
     stderr: str = ""
     results: tuple[str, ...] = ()
+    kinds: tuple[tuple[str, ...], ...] = ()
     images: int = 0
     error: tuple[str, str] | None = None
     lines: tuple[tuple[int, int], ...] = ()

@@ -2,7 +2,7 @@
 The sessions: files of cells in `cells/`, each run from its first cell to its last in one kernel.
 
 A line `# %%` begins a cell. What follows in that line is why the two kernels differ there, a key of
-`differences.REASONS`; or `varies`: Jupyter itself shows something else every time.
+`differences.REASONS`.
 """
 
 from __future__ import annotations
@@ -12,14 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 FOLDER = Path(__file__).parent / "cells"
-VARIES = "varies"
 
 _MARK = re.compile(r"^# %%[ ]?([\w ]*)\n", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """difference: a key of `differences.REASONS`, `varies`, or empty."""
+    """difference: a key of `differences.REASONS`, or empty."""
 
     number: int
     source: str

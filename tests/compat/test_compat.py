@@ -65,14 +65,13 @@ def test_cells_show_what_they_show_in_jupyter(
         if c.number in unlike - marked
     ]
     assert not told, "\n".join(told)
-    varying = {c.number for c in cells if c.difference == sessions.VARIES}
-    assert unlike | varying >= marked, f"the same by now: {sorted(marked - unlike - varying)}"
+    assert unlike >= marked, f"the same by now: {sorted(marked - unlike)}"
 
 
 def test_every_difference_is_used_and_has_a_reason() -> None:
     used = {c.difference for name in sessions.names() for c in sessions.cells(name)} - {""}
 
-    assert used - {sessions.VARIES} == differences.REASONS.keys()
+    assert used == differences.REASONS.keys()
 
 
 def test_there_are_several_hundred_cells() -> None:

@@ -181,6 +181,31 @@ def a_conversation_goes_on_in_its_container() -> None:
 
 
 @check
+def a_stored_conversation_takes_in_what_was_said() -> None:
+    stored = client.conversations.create(
+        items=[{"type": "message", "role": "user", "content": "Hello."}], metadata={"k": "v"}
+    )
+    for source in ("x = 41", "print(x + 1)"):
+        response = client.responses.create(
+            model="any", input=code(source), tools=[AUTO], include=OUTPUTS, conversation=stored.id
+        )
+    assert response.conversation is not None
+    assert response.conversation.id == stored.id
+    items = list(client.conversations.items.list(stored.id, order="asc", limit=2, include=OUTPUTS))
+    calls = [item for item in items if item.type == "code_interpreter_call"]
+    assert len({call.container_id for call in calls}) == 1
+    assert [output.to_dict() for output in calls[-1].outputs or ()] == [
+        {"type": "logs", "logs": "42\n"}
+    ]
+    assert items[-1].id is not None
+    client.conversations.items.delete(items[-1].id, conversation_id=stored.id)
+    assert len(list(client.conversations.items.list(stored.id))) == len(items) - 1
+    assert client.conversations.delete(stored.id).deleted
+    error = raised_by(lambda: client.conversations.retrieve(stored.id))
+    assert isinstance(error, openai.NotFoundError), error
+
+
+@check
 def an_attached_file_is_read() -> None:
     file = client.files.create(file=("word.txt", b"sanderling"), purpose="user_data")
     content: Any = [

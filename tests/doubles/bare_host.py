@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from sanderling.sandbox import host
-from sanderling.sandbox.local import HostOptions
+from sanderling.sandbox.options import HostOptions
 from sanderling.sandbox.spawner import Spawner
 
 

@@ -107,6 +107,7 @@ class MemorySandbox:
         self.is_up = True
         self.read_only = True  # as true as everything that a sandbox without a wall promises
         self.room_bytes: int | None = None
+        self.environments: dict[str, str] = {}  # that each container's box was asked for with
         self.calls: list[tuple[str, ...]] = []
 
     # ---- Sandbox -------------------------------------------------------------------------------
@@ -123,8 +124,11 @@ class MemorySandbox:
             cgroups="none",
         )
 
-    async def create(self, container_id: str, limits: BoxLimits, *, tenant: str = "") -> bool:
+    async def create(
+        self, container_id: str, limits: BoxLimits, *, tenant: str = "", environment: str = ""
+    ) -> bool:
         self._note("create", container_id)
+        self.environments[container_id] = environment
         if container_id in self._boxes:
             return False
         self._births += 1

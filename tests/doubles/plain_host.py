@@ -6,7 +6,7 @@ import sys
 
 from sanderling.errors import MachineUnfit
 from sanderling.sandbox import host
-from sanderling.sandbox.local import HostOptions
+from sanderling.sandbox.options import HostOptions
 from tests.doubles.plain_spawner import PlainSpawner
 
 

@@ -53,6 +53,13 @@ def test_what_is_built_from_source_and_what_builds_it_is_locked(profile):
     assert set(lock.pinned(folder / "build.txt")) == requirements(lock.BUILD_REQUIREMENTS)
 
 
+@pytest.mark.parametrize(("profile", "path"), PROFILES)
+def test_what_is_built_from_source_finds_what_it_needs(profile, path):
+    # It is installed without its dependencies: odfpy imports defusedxml.
+    assert set(lock.pinned(lock.folder_of(profile) / "source.txt")) == {"odfpy"}
+    assert "defusedxml" in lock.pinned(path)
+
+
 @pytest.mark.parametrize("path", LOCKS, ids=str)
 def test_every_pinned_package_has_a_hash(path):
     lines = path.read_text().splitlines()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -15,7 +16,7 @@ from sanderling.environments import making
 from sanderling.environments.catalog import Catalog, Named
 from sanderling.environments.making import LOCK_NAME, Wish
 from sanderling.errors import SetupError
-from tests.environments.wheels import offline, wheel
+from tests.environments.wheels import offline, sdist, wheel
 
 
 class Workshop:
@@ -30,7 +31,8 @@ class Workshop:
         wheel(self.index, "pear")
 
     def make(self, requirements: str = "plum\n", **options: object) -> Named:
-        fields = {k: options.pop(k) for k in ("preload", "is_upgrade", "name") if k in options}
+        known = ("preload", "is_upgrade", "is_bare", "name")
+        fields = {k: options.pop(k) for k in known if k in options}
         wish = replace(Wish(name="a", requirements=requirements, is_bare=True), **fields)
         self.said.clear()
         return making.make(wish, self.there, self.said.append, **options)
@@ -40,6 +42,10 @@ class Workshop:
 
     def left(self) -> list[str]:
         return sorted(p.name for p in self.folder.iterdir() if not p.name.endswith(".lock"))
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 @pytest.fixture
@@ -86,6 +92,38 @@ def test_a_rebuild_is_exact_until_an_upgrade_is_asked_for(workshop: Workshop):
     assert workshop.left() == ["a"]
 
 
+def test_a_package_whose_hash_is_given_is_that_one_or_nothing_is_installed(workshop: Workshop):
+    [file] = (workshop.index / "plum").glob("*.whl")
+    right = digest(file)
+    with pytest.raises(SetupError, match="not the one whose hash"):
+        workshop.make(f"plum==1.0 --hash=sha256:{'0' * 64}\n")
+    assert workshop.there.names() == ["default"]
+    workshop.make(f"plum==1.0 --hash=sha256:{right} --hash=sha256:{'0' * 64}\npear\n")
+
+    assert workshop.lock().count("--hash=") == 3
+    assert right in workshop.lock()
+
+
+def test_it_has_what_the_default_environment_has_and_be_it_from_source(workshop: Workshop):
+    locks = workshop.folder.parent / "locks"
+    locks.mkdir()
+    [pear] = (workshop.index / "pear").glob("*.whl")
+    pins = {
+        "python-{}.{}".format(*sys.version_info): ("pear", digest(pear)),
+        "source": ("quince", sdist(workshop.index, "quince")),
+        "build": ("nothing", "0" * 64),
+    }
+    for name, (package, hashed) in pins.items():
+        (locks / f"{name}.txt").write_text(f"{package}==1.0 \\\n    --hash=sha256:{hashed}\n")
+    made = workshop.make(locks=locks, is_bare=False)
+    bare = workshop.make(locks=locks, may_replace=True)
+
+    assert made.environment is not None
+    assert bare.environment is not None
+    assert sorted(made.environment.packages) == ["pear", "plum", "quince"]
+    assert sorted(bare.environment.packages) == ["plum"]
+
+
 def test_a_failed_build_leaves_what_was_there_and_what_it_had_resolved(workshop: Workshop):
     old = workshop.make()
     with pytest.raises(SetupError, match="no module 'peach'"):
@@ -99,6 +137,64 @@ def test_a_failed_build_leaves_what_was_there_and_what_it_had_resolved(workshop:
     assert made.environment is not None
     assert made.environment.packages == {"pear": "1.0"}
     assert workshop.left() == ["a"]
+
+
+def test_an_upgrade_resolves_again_after_a_failed_build_and_binds_nobody_who_asks_for_none(
+    workshop: Workshop,
+):
+    workshop.make()
+    for version in ("2.0", "3.0"):
+        wheel(workshop.index, "plum", version)
+        with pytest.raises(SetupError, match="no module 'peach'"):
+            workshop.make(may_replace=True, is_upgrade=True, preload="peach")
+    exact = workshop.make(may_replace=True)
+    with pytest.raises(SetupError, match="no module 'peach'"):
+        workshop.make(may_replace=True, preload="peach")
+    newest = workshop.make(may_replace=True, is_upgrade=True)
+
+    assert exact.environment is not None
+    assert newest.environment is not None
+    assert exact.environment.packages == {"plum": "1.0"}
+    assert newest.environment.packages == {"plum": "3.0"}
+
+
+def test_a_plan_is_removed_before_the_next_of_the_name_may_begin(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+):
+    was_at_work: list[bool] = []
+    rmtree = shutil.rmtree
+
+    def look(path: Path, **options: bool) -> None:
+        if Path(path).name == ".a.plan":
+            was_at_work.append(workshop.there.is_at_work("a"))
+        rmtree(path, **options)
+
+    monkeypatch.setattr(shutil, "rmtree", look)
+    workshop.make()
+
+    assert was_at_work == [True]
+
+
+def test_what_a_failed_build_left_can_be_removed(workshop: Workshop):
+    with pytest.raises(SetupError, match="no module 'peach'"):
+        workshop.make(preload="peach")
+    left = workshop.left()
+    workshop.there.remove("a", is_forced=False, progress=print)
+
+    assert left == [".a.plan"]
+    assert workshop.left() == []
+    with pytest.raises(SetupError, match="There are none yet"):
+        workshop.there.remove("a", is_forced=False, progress=print)
+
+
+def test_what_is_wrong_with_a_listener_is_not_told_as_a_fault_of_the_disk(workshop: Workshop):
+    def broken(line: str) -> None:
+        if line.startswith("Compiling"):
+            raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        making.make(Wish("a", "plum\n", is_bare=True), workshop.there, broken)
+    assert workshop.left() == [".a.plan"]
 
 
 def test_what_killed_builds_of_any_name_left_is_swept(workshop: Workshop):

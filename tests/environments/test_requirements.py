@@ -10,18 +10,40 @@ from sanderling.environments import preloads, requirements
 from sanderling.environments.preloads import Preload
 from sanderling.errors import SetupError
 
+A, B = "a" * 64, "b" * 128
+
+
+def test_hashes_that_are_given_are_those_of_the_lock():
+    locked = (
+        "d-d==1 \\\n    --hash=sha256:1 \\\n    --hash=sha256:2\ne==2 \\\n    --hash=sha256:3\n"
+    )
+    given = f"D.d==1 --hash=sha256:{A} --hash=sha256:{B}\ne==2\n"
+
+    assert requirements.pin_hashes(locked, given) == (
+        f"d-d==1 \\\n    --hash=sha256:{A} \\\n    --hash=sha256:{B}\n"
+        "e==2 \\\n    --hash=sha256:3\n"
+    )
+
 
 def test_a_file_may_name_another_one(tmp_path: Path):
     (tmp_path / "more").mkdir()
     (tmp_path / "more" / "b.txt").write_text("b==2 # why\n")
     path = tmp_path / "a.txt"
-    path.write_text("# packages\na==1\n-r more/b.txt\nc[extra]>=3; python_version > '3'\n")
+    path.write_text(
+        "# packages\na==1\n-r more/b.txt\nc[extra]>=3; python_version > '3'\n"
+        f"d.D == 1 \\\n  --hash=sha256:{A} \\\n  --hash sha512:{B}  # by hand\n"
+        "e (>=1,<2) ; extra == 'x'\n"
+        "f @ https://x/f-1-py3-none-any.whl#sha256=0 ; python_version > '3'"
+    )
 
     assert requirements.read(path).splitlines() == [
         "# packages",
         "a==1",
         "b==2 # why",
         "c[extra]>=3; python_version > '3'",
+        f"d.D == 1 --hash=sha256:{A} --hash=sha512:{B}",
+        "e (>=1,<2) ; extra == 'x'",
+        "f @ https://x/f-1-py3-none-any.whl#sha256=0 ; python_version > '3'",
     ]
 
 
@@ -35,6 +57,14 @@ def test_a_file_may_name_another_one(tmp_path: Path):
         (b"a @ git+https://x/y\n", "would have to be built"),
         (b"git+https://x/y\n", "would have to be built"),
         (b"a @ file:///tmp/a\n", "would have to be built"),
+        (b"a @ ./b\n", "would have to be built"),
+        (b"a @ https://x/a-1.tar.gz\n", "would have to be built"),
+        (b"https://x/a-1-py3-none-any.whl\n", "would have to be built"),
+        (b"folder/a\n", "would have to be built"),
+        (b"a b\n", "'a b' is not taken"),
+        (b"a==1 --global-option=x\n", "line 1: the option '--global-option=x'"),
+        (b"a \\\n  -e .\n", "line 1: the option '-e'"),
+        (b"a==1 --hash=md5:00\n", "sha256, sha384, sha512"),
         (b"-r self.txt\n", "name each other"),
         (b"-r gone.txt\n", "gone.txt cannot be read: No such file"),
         (b"\xff\xfe", "not UTF-8"),

@@ -1,9 +1,11 @@
-"""Wheels of packages that exist only here, and an index of them."""
+"""Packages that exist only here, and an index of them."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
+import io
+import tarfile
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,6 +32,37 @@ def wheel(
             archive.writestr(path, text)
     links = "".join(f'<a href="{found.name}">{found.name}</a>' for found in _wheels(page.parent))
     page.write_text(f"<!DOCTYPE html><html><body>{links}</body></html>")
+
+
+def sdist(folder: Path, name: str) -> str:
+    """Write a package of which there is only source, which builds itself; return its SHA-256."""
+    wheel(folder, name)
+    [built] = _wheels(folder / name)
+    source = f"{name}-1.0"
+    backend = (
+        "import shutil\n"
+        "def build_wheel(folder, *_):\n"
+        f"    shutil.copy({built.name!r}, folder)\n"
+        f"    return {built.name!r}\n"
+    )
+    files = {
+        "pyproject.toml": (
+            '[build-system]\nrequires = []\nbuild-backend = "own"\nbackend-path = ["."]\n'
+        ),
+        "own.py": backend,
+        "PKG-INFO": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n",
+    }
+    path = folder / name / f"{source}.tar.gz"
+    with tarfile.open(path, "w:gz") as archive:
+        archive.add(built, f"{source}/{built.name}")
+        for file, text in files.items():
+            entry = tarfile.TarInfo(f"{source}/{file}")
+            entry.size = len(text)
+            archive.addfile(entry, io.BytesIO(text.encode()))
+    built.unlink()
+    page = f'<!DOCTYPE html><a href="{path.name}">{path.name}</a>'
+    (folder / name / "index.html").write_text(page)
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def offline(folder: Path) -> dict[str, str]:

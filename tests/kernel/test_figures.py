@@ -285,3 +285,15 @@ def test_seaborn_and_pandas_charts_are_figures(science: KernelProcess, tmp_path:
     shown = run(science, "import pandas as pd\nax = pd.Series([1, 2]).plot(title='From pandas')")
 
     assert kinds(shown) == ["from_pandas.png", "done"]
+
+
+def test_a_librarys_warning_names_the_line_of_the_cell(science: KernelProcess) -> None:
+    drawn = "import matplotlib.pyplot as plt\nplt.title(chr(0x13000));\n"
+    saved = science.run(f"{drawn}plt.savefig('glyph.png')\nplt.close()")
+    shown = science.run(f"{drawn.replace('13000', '13001')}plt.show()")
+    ended = science.run(drawn.replace("13000", "13002"))
+
+    starts = [piece[1].partition(" UserWarning: Glyph")[0] for piece in (saved[0], shown[0])]
+    numbers = (science.cells - 2, science.cells - 1)
+    assert starts == [f"<cell {number}>:3:" for number in numbers]
+    assert ended[0][1].startswith("<kernel>:1: UserWarning: Glyph")

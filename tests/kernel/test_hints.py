@@ -19,7 +19,9 @@ TABLE = 'pd.DataFrame({"name": ["Ann", "Bob"], "Age": [30, 25], "city ": ["Oslo"
 def tables(guest_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[KernelProcess]:
     folder = tmp_path_factory.mktemp("data")
     with KernelProcess(guest_python, folder) as made:
-        made.run(f"import pandas as pd, numpy as np\ndf = {TABLE}")
+        made.run(f"import pandas as pd, numpy as np, subprocess\ndf = {TABLE}")
+        made.run("rows = pd.MultiIndex.from_tuples([('a', 1), ('b', 2)])")
+        made.run("levels = pd.DataFrame({'v': [1, 2]}, index=rows)")
         yield made
 
 
@@ -55,6 +57,13 @@ COLUMNS = "The columns are: 'name', 'Age', 'city '."
         ("pd.DataFrame()['x']", "The columns are: none."),
         ("df.nme", COLUMNS),
         ("df.utterly_other", ""),
+        ("levels.loc['c']", "The labels are: 'a', 'b'."),
+        ("levels.loc[('a', 9), 'v']", "The labels are: ('a', 1), ('b', 2)."),
+        (
+            "levels.loc[('a', 9)]",
+            "The columns are: 'v'. The rows are: ('a', 1), ('b', 2).",
+        ),
+        ("levels['x']", "The columns are: 'v'."),
         ("{'a': 1}['b']", ""),
         ("def f():\n    return {}['x']\ndf.apply(lambda row: f(), axis=1)", ""),
     ],
@@ -91,12 +100,66 @@ def test_long_and_strange_labels_are_cut(tables: KernelProcess) -> None:
         ("pd.read_csv('x', error_bad_lines=False)", 'on_bad_lines="skip"'),
         ("df.corr()", "numeric_only=True"),
         ("df.groupby('name').mean()", "numeric_only=True"),
+        ("df['name'].astype(float)", "pd.to_numeric"),
+        ("df['name'].astype(int)", "pd.to_numeric"),
+        ("df['name'].map(float)", "pd.to_numeric"),
+        ("df['name'].mean()", "pd.to_numeric"),
+        ("np.asarray(df, dtype=float)", "encode text"),
+        ("from math import sqroot", "Similar names there: sqrt"),
+        ("from collections import Mapping", "collections.abc.Mapping"),
+        ("from numpy import trapz", "np.trapezoid"),
     ],
 )
-def test_what_newer_versions_no_longer_have_is_answered_with_what_they_have(
+def test_what_is_not_there_or_of_another_kind_is_answered_with_what_is(
     tables: KernelProcess, code: str, words: str
 ) -> None:
     assert words in hint_of(tables, code)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "def f(a): pass\nf(ci=1, squared=False)",
+        "def f(a): pass\nf(normalize=True)",
+        "df['name'].map(lambda text: float(text))",
+        "float('x')",
+        "from math import utterly_other",
+        "from PIL import Image\nfrom PIL import nothing_like_it_at_all",
+    ],
+)
+def test_an_error_of_the_users_own_that_only_looks_alike_has_no_hint(
+    tables: KernelProcess, code: str
+) -> None:
+    assert hint_of(tables, code) == ""
+
+
+@pytest.mark.parametrize(
+    ("code", "hint"),
+    [
+        (
+            "subprocess.run(['no-such-program', 'x'])",
+            "The program 'no-such-program' is not installed, and none can be. Use what Python has.",
+        ),
+        ("subprocess.run('ls -l')", "Without shell=True a command is a list: ['ls', '-l']."),
+        (
+            "subprocess.run(['./run.sh'])",
+            "'./run.sh' cannot be executed: start its interpreter (bash, python3) with it.",
+        ),
+        (
+            "import os\nos.chmod('run.sh', 0o700)\nsubprocess.run(['./run.sh'])",
+            "'./run.sh' is there, but the interpreter that its first line names is not.",
+        ),
+        ("subprocess.run(['ls'], cwd='nowhere')", "In {}: 'run.sh'."),
+    ],
+)
+def test_a_program_that_cannot_be_started_is_no_missing_file(
+    tables: KernelProcess, code: str, hint: str
+) -> None:
+    script = tables.folder / "run.sh"
+    script.unlink(missing_ok=True)
+    script.write_text("#!/no/such\n")
+
+    assert hint_of(tables, code) == hint.format(tables.folder)
 
 
 # ---- files --------------------------------------------------------------------------------------
@@ -127,6 +190,28 @@ def test_many_files_are_bounded(kernel: KernelProcess) -> None:
     assert hint.startswith(f"In {kernel.folder}: '299.txt', ")
     assert hint.endswith("(300 in all).")
     assert len(hint) < 400
+
+
+def test_so_many_files_that_they_are_not_all_looked_at_are_said_to_be_more(
+    tables: KernelProcess, tmp_path: Path
+) -> None:
+    for number in range(2100):
+        (tmp_path / f"{number}.txt").touch()
+    counted = """
+import os, difflib
+class Counted(difflib.SequenceMatcher):
+    made = 0
+    def set_seq1(self, text):
+        Counted.made += 1
+        super().set_seq1(text)
+difflib.SequenceMatcher = Counted
+"""
+    tables.run(counted)
+    hint = hint_of(tables, f"open('{tmp_path}/x.csv')")
+
+    assert hint.startswith(f"In {tmp_path}: ")
+    assert hint.endswith("(more than 2,000 in all).")
+    assert 0 < int(tables.run("Counted.made")[0][1]) <= 2001
 
 
 def test_names_of_files_that_are_no_text_are_told_as_text(kernel: KernelProcess) -> None:
@@ -197,6 +282,12 @@ def test_names_of_earlier_cells_are_said_to_be_unknown_in_a_new_kernel_only(
 ) -> None:
     assert "first cell of a new kernel" in hint_of(doomed, "df.head()")
     assert hint_of(doomed, "df.head()") == ""
+
+
+def test_a_variable_of_a_function_that_has_no_value_yet_is_no_name_of_an_earlier_cell(
+    doomed: KernelProcess,
+) -> None:
+    assert hint_of(doomed, "def f():\n    print(x)\n    x = 1\nf()") == ""
 
 
 def test_without_a_network_one_sentence_says_so(doomed: KernelProcess) -> None:

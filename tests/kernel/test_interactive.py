@@ -57,11 +57,57 @@ def test_a_plotly_figure_shown_again_is_not_saved_again(charts: KernelProcess) -
     assert len(list(charts.folder.glob("twice*"))) == 1
 
 
-def test_a_plotly_figure_that_was_saved_is_shown_with_its_path(charts: KernelProcess) -> None:
-    [display, _] = run(charts, "plotly", PLOTLY + "f.write_html('mine.html')\nf.show()")
+ALTAIR = (
+    "import altair as alt\nf = alt.Chart({'values': [{'a': NUMBER}]}).mark_bar().encode(x='a:Q')\n"
+)
+BOKEH = (
+    "from bokeh.plotting import figure, output_file, save, show\n"
+    "f = figure()\nf.line([1, 2], [3, NUMBER])\n"
+)
 
-    assert display[1].endswith(f"saved as {charts.folder / 'mine.html'}]")
-    assert not (charts.folder / "chart.html").exists()
+
+@pytest.mark.parametrize(
+    ("library", "make", "save"),
+    [
+        ("plotly", PLOTLY, "f.write_html('NAME')\nf.show()"),
+        ("plotly", PLOTLY, "import plotly.io as pio\npio.write_html(f, 'NAME')\nf"),
+        (
+            "plotly",
+            PLOTLY,
+            "import plotly.offline as po\npo.plot(f, filename='NAME', auto_open=False)\nf",
+        ),
+        ("altair", ALTAIR, "f.save('NAME')\nf"),
+        ("altair", ALTAIR, "f.save('NAME')\nf.show()"),
+        ("bokeh", BOKEH, "save(f, 'NAME')\nf"),
+        ("bokeh", BOKEH, "output_file('NAME')\nshow(f)"),
+        ("bokeh", BOKEH, "output_file('NAME')\nsave(f)\nshow(f)\nf.line([1], [2])\nshow(f)"),
+    ],
+)
+def test_a_figure_that_code_has_saved_is_not_saved_again(
+    charts: KernelProcess, library: str, make: str, save: str
+) -> None:
+    number = len(list(charts.folder.iterdir())) + 10
+    before = set(charts.folder.iterdir())
+    code = (make + save).replace("[2]", "[NUMBER]").replace("NUMBER", str(number))
+    shown = run(charts, library, code.replace("NAME", f"mine_{number}.html"))
+
+    assert shown[-1] == OK, shown
+    assert set(charts.folder.iterdir()) - before == {charts.folder / f"mine_{number}.html"}
+    told = [s[1]["name"] if s[0] == "image" else s[1] for s in shown[:-1] if s[0] != "stderr"]
+    assert all(f"mine_{number}." in each for each in told), told
+    assert all(re.match(r"<cell \d+>:\d+: ", s[1]) for s in shown if s[0] == "stderr"), shown
+
+
+def test_another_figure_is_never_taken_for_one_that_was_saved(charts: KernelProcess) -> None:
+    saves = "go.Figure(go.Bar(x=['a'], y=[70 + n])).write_html('each.html')"
+    run(charts, "plotly", f"import plotly.graph_objects as go\nfor n in range(3): {saves}")
+    shown = [charts.run(f"go.Figure(go.Bar(x=['a'], y=[{y}]))")[0][1] for y in (70, 72, 79)]
+
+    assert ["/each.html]" in told for told in shown] == [False, True, False], shown
+
+
+def test_a_class_may_say_that_it_comes_from_anywhere(charts: KernelProcess) -> None:
+    assert charts.run("class A:\n    __module__ = 5\nA()")[-1] == OK
 
 
 def test_an_altair_chart_becomes_a_file_and_a_picture(charts: KernelProcess) -> None:
@@ -83,7 +129,8 @@ def test_an_altair_chart_becomes_a_file_and_a_picture(charts: KernelProcess) -> 
 
 def test_a_bokeh_figure_becomes_a_file_that_needs_nothing_else(charts: KernelProcess) -> None:
     code = (
-        "from bokeh.plotting import figure, output_notebook, show\noutput_notebook()\n"
+        "from bokeh.plotting import figure, output_notebook, reset_output, show\n"
+        "reset_output()\noutput_notebook()\n"
         "p = figure(title='Bok')\np.line([1, 2], [3, 4])\nshow(p)\np"
     )
 

@@ -49,6 +49,32 @@ def test_objects_of_ipython_are_shown_in_their_ways(either: KernelProcess) -> No
     ]
 
 
+@pytest.mark.parametrize(
+    ("code", "name", "message"),
+    [
+        ("Image('gone.png')", "FileNotFoundError", "No such file or directory: 'gone.png'"),
+        ("display(Image('gone'))", "FileNotFoundError", "No such file or directory: 'gone'"),
+        ("Audio('gone.wav')", "ValueError", "rate must be specified when data is a numpy array"),
+        ("Audio(filename='gone.wav')", "FileNotFoundError", "[Errno 2] No such file or directory"),
+    ],
+)
+def test_a_file_that_is_not_there_is_one_error(
+    either: KernelProcess, code: str, name: str, message: str
+) -> None:
+    *shown, error, _ = either.run(IMPORT + code)
+
+    assert error[1] == name
+    assert error[2].startswith(message)
+    assert [s[0] for s in shown] in ([], ["result"])
+
+
+def test_a_script_is_shown_by_its_name(either: KernelProcess) -> None:
+    shown = either.run("from IPython.display import Javascript\ndisplay(Javascript('x()'))")
+
+    text = "<IPython.core.display.Javascript object>"
+    assert shown == [("display", text, {"application/javascript": "x()"}), OK]
+
+
 def test_files_and_frames_are_shown_as_html(either: KernelProcess) -> None:
     (either.folder / "a.wav").write_bytes(b"RIFF")
     code = "display(Audio('a.wav'), IFrame('a.html', 5, 6), FileLink('a.wav'))"

@@ -123,7 +123,8 @@ def test_installing_is_answered_with_one_sentence(kernel: KernelProcess, code: s
 def test_installed_packages_can_be_listed(kernel: KernelProcess) -> None:
     text = kernel.text("!pip list")
 
-    assert all("==" in line for line in text.splitlines())
+    assert "\npytest==" in text
+    assert all(re.fullmatch(r"[\w.-]+==\S+", line) for line in text.splitlines())
 
 
 @pytest.mark.parametrize("code", ["%unknown", "%%unknown\nalert(1)", "x = %unknown"])
@@ -350,8 +351,59 @@ def test_measuring_returns_what_it_measured(shared: KernelProcess) -> None:
     assert shared.text("%timeit -n 1 -r 1 x = 1").endswith("of 1 run, 1 loop each)\n")
 
 
-def test_code_can_be_profiled(shared: KernelProcess) -> None:
-    assert "function calls" in shared.text("%prun sorted([2, 1])")
+@pytest.mark.parametrize(
+    ("code", "order", "calls"),
+    [
+        ("%prun sorted([2, 1])", "internal time", 4),
+        ("x = 1\n%prun -s cumulative sorted([2, x])", "cumulative time", 4),
+        ("%%prun -s ncalls -l 3\ny = sorted([2, 1])\ny", "call count", 6),
+        ("p = %prun -q -r sorted([2, 1])\np.print_stats();", "internal time", 4),
+        ("%prun -q -T told.txt sorted([2, 1])\n%cat told.txt", "internal time", 4),
+    ],
+)
+def test_code_can_be_profiled_and_nothing_of_the_kernel_is_told(
+    shared: KernelProcess, code: str, order: str, calls: int
+) -> None:
+    text = shared.text(code)
+
+    assert f"Ordered by: {order}\n" in text
+    assert f" {calls} function calls in " in text
+    assert "builtins.sorted" in text or "-l 3" in code
+    assert ".py" not in text
+    assert ("to 3 due to restriction" in text) == ("-l 3" in code)
+
+
+@pytest.mark.parametrize(
+    "command", ["get_ipython().ev('1/0')", "get_ipython().run_cell_magic('time', '', '1/0')"]
+)
+def test_an_error_in_what_stands_nowhere_in_the_cell_shows_its_own_line(
+    doomed: KernelProcess, command: str
+) -> None:
+    error = doomed.run(f"x = 'first line'\n{command}")[-2]
+
+    assert error[1] == "ZeroDivisionError"
+    assert "    1/0\n" in error[3]
+    assert "first line" not in error[3]
+    assert "sanderling/kernel" not in error[3]
+
+
+@pytest.mark.parametrize("template", ["%q", "x", "-1", "%s %s"])
+def test_a_precision_that_is_none_changes_nothing(shared: KernelProcess, template: str) -> None:
+    assert shared.run(f"%precision {template}")[0][1] in ("ValueError", "TypeError")
+    assert shared.run("1.23456") == [("result", "1.23456"), OK]
+
+
+def test_a_module_is_run_as_a_program(shared: KernelProcess) -> None:
+    package = shared.folder / "some_package"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "part.py").write_text("VALUE = 8\n")
+    (package / "__main__.py").write_text(
+        "import sys\nfrom .part import VALUE\nprint(__name__, sys.argv[1:], VALUE)\nmade = 1\n"
+    )
+
+    assert shared.text("%run -m some_package a b") == "__main__ ['a', 'b'] 8\n"
+    assert shared.run("made") == [("result", "1"), OK]
 
 
 def test_cells_can_be_shown_as_something_else(shared: KernelProcess) -> None:

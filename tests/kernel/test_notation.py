@@ -65,10 +65,16 @@ def test_no_source_breaks_the_rewriting_and_lines_stay_where_they_are(source: st
 
 
 @given(source=st.text(max_size=40))
-def test_a_command_that_is_rewritten_is_python(source: str) -> None:
-    line = source.replace("\n", " ").replace("\r", " ").replace("\\", " ")
+def test_a_command_that_is_rewritten_is_a_call_with_just_its_text(source: str) -> None:
+    line = "!" + source.replace("\n", " ").replace("\r", " ").replace("\\", " ")
 
-    ast.parse(notation.rewrite("!" + line))
+    [statement] = ast.parse(notation.rewrite(line)).body
+    assert isinstance(statement, ast.Expr)
+    assert isinstance(statement.value, ast.Call)
+    [argument] = statement.value.args
+    method = "shell_lines" if line.startswith("!!") else "shell"
+    assert ast.unparse(statement.value.func) == f"{notation.CALLS}.{method}"
+    assert ast.literal_eval(argument) == line.removeprefix("!").removeprefix("!").rstrip()
 
 
 @pytest.mark.parametrize(

@@ -180,15 +180,33 @@ def test_what_breaks_the_protocol_is_refused(data: bytes) -> None:
         Assembler().feed(data)
 
 
-@given(data=st.binary(max_size=300))
+@given(
+    good=st.sampled_from([message(header, b"abcde") for header in FROM_KERNEL]),
+    places=st.lists(st.tuples(st.integers(0, 400), st.binary(max_size=6)), max_size=2),
+    end=st.one_of(st.just(400), st.integers(0, 400)),
+)
 @settings(deadline=None)
-def test_no_bytes_raise_anything_but_a_frame_error(data: bytes) -> None:
+def test_damaged_messages_raise_nothing_but_a_frame_error(
+    good: bytes, places: list[tuple[int, bytes]], end: int
+) -> None:
+    data = good
+    for place, other in places:
+        data = data[:place] + other + data[place + len(other) :]
+    data = data[:end]
+    is_damaged = data != good
+    op = json.loads(good.partition(b"\n")[0])["op"]
     try:
         frame = Assembler().feed(data)
     except FrameError:
+        assert is_damaged or op not in BODIES
         return
 
-    assert frame is None or frame.header["op"] in protocol.FROM_KERNEL
+    if not is_damaged:
+        assert frame is not None
+    if frame is not None:
+        assert frame.header["op"] in protocol.FROM_KERNEL
+        assert all(protocol.is_clean(v) for v in frame.header.values() if isinstance(v, str))
+        assert frame.body == data.partition(b"\n")[2]
 
 
 def test_a_good_message_after_a_bad_one_is_still_checked_as_itself() -> None:

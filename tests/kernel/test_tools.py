@@ -24,6 +24,13 @@ def test_a_table_is_shown_written_and_its_head_returned(science, module):
     assert (science.folder / f"{module} one.csv").read_text().splitlines()[:2] == ["a,b", "1,u"]
 
 
+def test_a_table_shown_by_the_last_line_is_shown_once(science):
+    shown = science.run(f"import ace_tools\n{TABLE}ace_tools.display_dataframe_to_user('x', table)")
+
+    assert [piece[0] for piece in shown] == ["display", "done"]
+    assert [piece[0] for piece in science.run("_")] == ["display", "done"]
+
+
 def test_a_table_takes_the_place_of_no_file_and_leaves_the_folder_for_no_name(science):
     code = (
         f"import ace_tools as tools\n{TABLE}"

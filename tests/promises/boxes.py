@@ -10,7 +10,8 @@ import pytest_asyncio
 
 from sanderling.environments.environment import Environment
 from sanderling.sandbox.base import BoxLimits, Ended, Error, Logs, Result
-from sanderling.sandbox.local import HostOptions, LocalSandbox
+from sanderling.sandbox.local import LocalSandbox
+from sanderling.sandbox.options import HostOptions
 from tests.sandbox.stages import chunks
 
 _CELL_DEADLINE_S = 120.0

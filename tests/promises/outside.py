@@ -22,7 +22,8 @@ from typing import Any
 from sanderling.errors import InvalidRequest, SanderlingError
 from sanderling.observe import logs
 from sanderling.sandbox.base import BoxLimits, Ended, Logs
-from sanderling.sandbox.local import HostOptions, LocalSandbox
+from sanderling.sandbox.local import LocalSandbox
+from sanderling.sandbox.options import HostOptions
 from sanderling.sandbox.spawner import Spawner
 
 LIMITS = BoxLimits(memory_bytes=1 << 30)

@@ -17,7 +17,8 @@ import pytest_asyncio
 from sanderling.environments.environment import Environment
 from sanderling.sandbox import cgroup
 from sanderling.sandbox.base import BoxLimits
-from sanderling.sandbox.local import HostOptions, LocalSandbox
+from sanderling.sandbox.local import LocalSandbox
+from sanderling.sandbox.options import HostOptions
 from sanderling.sandbox.processes import Processes
 from tests.doubles import bare_host
 

@@ -191,6 +191,17 @@ async def test_it_says_on_what_it_runs(spawner: Spawner) -> None:
     assert set(spawner.facts.modules) == set(PRELOAD)
 
 
+async def test_processes_that_were_spawned_wake_each_other(take: Shared) -> None:
+    """Named semaphores work across processes that have not inherited them."""
+    box = await take()
+    code = (
+        "import multiprocessing as m\n"
+        "with m.get_context('spawn').Pool(2) as pool: print(pool.map(abs, [-1, -2, 3]))"
+    )
+
+    assert await printed(box, code) == "[1, 2, 3]"
+
+
 async def test_variables_tables_and_figures(take: Shared) -> None:
     box = await take()
     await shown_by(box, "import pandas; t = pandas.DataFrame({'a': [1, 2]})")

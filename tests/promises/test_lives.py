@@ -20,7 +20,8 @@ import pytest
 
 from sanderling.environments.environment import Environment
 from sanderling.sandbox.base import BoxLimits, Ended, Logs
-from sanderling.sandbox.local import HostOptions, LocalSandbox
+from sanderling.sandbox.local import LocalSandbox
+from sanderling.sandbox.options import HostOptions
 from sanderling.sandbox.spawner import Spawner
 from tests.sandbox.stages import chunks
 

@@ -126,7 +126,8 @@ import asyncio, sys, tempfile
 from pathlib import Path
 from sanderling.sandbox.base import BoxLimits, Logs
 from sanderling.sandbox.egress.host import Egress
-from sanderling.sandbox.local import HostOptions, LocalSandbox
+from sanderling.sandbox.local import LocalSandbox
+from sanderling.sandbox.options import HostOptions
 
 FETCH = """
 import urllib.request

@@ -2,10 +2,20 @@ from __future__ import annotations
 
 import pytest
 
-from sanderling.records import CodeCallItem, MessageItem, Run, RunError, TextPart
+from sanderling.models.scripted import text
+from sanderling.records import (
+    CodeCallItem,
+    MessageItem,
+    Run,
+    RunError,
+    StoredConversation,
+    TextPart,
+)
 from sanderling.runs import events as e
 from sanderling.runs.feed import Feed
 from sanderling.runs.recovery import recover
+from sanderling.store.paging import Page
+from sanderling.store.turns import Turn
 from tests.containers.makers import ORG
 from tests.runs.stage import Stage, readable, request
 
@@ -103,3 +113,17 @@ async def test_container_of_a_run_that_was_left_is_known(stage: Stage, end: list
     run = await stage.store.runs.get(ORG, run_id)
     assert run is not None
     assert run.container_id == "cntr_1"
+
+
+async def test_conversation_of_a_run_that_was_left_is_free_again(stage: Stage) -> None:
+    await stage.store.conversations.insert(StoredConversation("conv_1", ORG, 1.0), ())
+    asked = request("?", conversation_id="conv_1")
+    run = Run("resp_1", asked, "in_progress", 1.0)
+    await stage.store.runs.insert(run, asked.input, turn=Turn("conv_1", 0))
+
+    await recover(stage.store, stage.feed, stage.clock)
+
+    again, _ = await stage.run([text("Hi")], asked)
+    assert again.status == "completed"
+    listing = await stage.store.conversations.page("conv_1", Page(order="asc"))
+    assert [item.type for item in listing.data] == ["message", "message"]

@@ -13,7 +13,8 @@ from typing import Any
 from sanderling.sandbox.base import BoxLimits, Logs
 from sanderling.sandbox.calls import CallServer
 from sanderling.sandbox.client import HostClient
-from sanderling.sandbox.local import HostOptions, LocalSandbox
+from sanderling.sandbox.local import LocalSandbox
+from sanderling.sandbox.options import HostOptions
 from tests.doubles.plain_spawner import PlainSpawner
 
 DEADLINE_S = 30.0

@@ -7,7 +7,7 @@ import pytest
 
 from sanderling.errors import MachineUnfit
 from sanderling.sandbox import levels
-from sanderling.sandbox.local import HostOptions
+from sanderling.sandbox.options import HostOptions
 
 
 def options(**changed: str) -> HostOptions:

@@ -19,7 +19,8 @@ import pytest
 from sanderling.environments.environment import Environment
 from sanderling.errors import NotFound, TooLarge
 from sanderling.sandbox.base import BoxLimits, ChangedFile, Ended, Logs, Result
-from sanderling.sandbox.local import HostOptions, LocalSandbox
+from sanderling.sandbox.local import LocalSandbox
+from sanderling.sandbox.options import HostOptions
 from sanderling.sandbox.spawner import Spawner
 from tests.plain_user import PlainServer, PlainUser, SubuidUser
 from tests.sandbox.stages import chunks, until

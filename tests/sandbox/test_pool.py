@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from unittest.mock import Mock
 
 import pytest
 
@@ -254,6 +256,46 @@ async def test_a_ready_box_whose_threads_are_others_is_ended_and_another_is_made
 
     assert box.limits is None
     await end(box)
+
+
+async def test_nobody_waits_for_the_end_of_boxes_that_do_not_suit(opened: Opened):
+    await until(lambda: opened.pool.ready == 2)
+    may_end = asyncio.Event()
+    unsuited = list(opened.pool._ready)
+    for box in unsuited:
+        box.wait_dead = _after(may_end, box.wait_dead)  # type: ignore[method-assign]
+    try:
+        async with asyncio.timeout(DEADLINE_S):
+            taken = await opened.pool.take(BoxLimits(memory_bytes=1 << 30, cpu_count=1.0))
+    finally:
+        may_end.set()
+
+    await until(lambda: all(box.is_dead for box in unsuited))
+    await end(taken)
+
+
+def _after(
+    event: asyncio.Event, then: Callable[[], Awaitable[object]]
+) -> Callable[[], Awaitable[None]]:
+    async def wait() -> None:
+        await event.wait()
+        await then()
+
+    return wait
+
+
+async def test_a_box_that_cannot_be_ended_keeps_no_zygote_alive():
+    made = Opened(size=1)
+    await made.pool.open()
+    await until(lambda: made.pool.ready == 1)
+    [box] = made.pool._ready
+    [maker] = made.makers.made
+    box.release = Mock(side_effect=OSError(errno.EIO, "no"))  # type: ignore[method-assign]
+    with pytest.raises(OSError, match="no"):
+        await made.pool.close()
+
+    assert not maker.is_alive
+    Box.release(box)
 
 
 async def test_a_machine_without_memory_gives_what_stands_ready_and_makes_no_more(opened: Opened):

@@ -108,7 +108,6 @@ def reply(error: errors.SanderlingError) -> Response:
 _NOT_SERVED = {
     "/v1/assistants": "The Assistants API",
     "/v1/threads": "The Assistants API",
-    "/v1/conversations": "The Conversations API",
     "/v1/uploads": "The Uploads API",
     "/v1/vector_stores": "The Vector Stores API",
 }
@@ -120,7 +119,7 @@ def unknown_route(method: str, path: str) -> dict[str, Any]:
         if path == prefix or path.startswith(prefix + "/"):
             return body(
                 f"{name} is not served here yet ({method} {path}). "
-                "Responses, Containers, Files and Models are.",
+                "Responses, Conversations, Containers, Files and Models are.",
                 type="invalid_request_error",
             )
     return body(f"Invalid URL ({method} {path})", type="invalid_request_error")

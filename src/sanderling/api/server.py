@@ -8,7 +8,15 @@ from contextlib import asynccontextmanager
 from fastapi import APIRouter, FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 
-from sanderling.api import container_files, containers, errors, executions, files, models
+from sanderling.api import (
+    container_files,
+    containers,
+    conversations,
+    errors,
+    executions,
+    files,
+    models,
+)
 from sanderling.api.chat import routes as chat
 from sanderling.api.middleware import RequestFrame
 from sanderling.api.model_response import routes as model_response
@@ -20,7 +28,7 @@ from sanderling.errors import SanderlingError
 
 # What is asked most often first: a route is looked for from the top.
 _ROUTERS = (
-    *(executions, responses, chat, files, containers, container_files, models),
+    *(executions, responses, chat, files, containers, container_files, conversations, models),
     *(model_response,),
 )
 

@@ -275,9 +275,13 @@ def _out_of_bounds(kind: str, param: str, value: Any, context: Mapping[str, Any]
             )
             why = f"{noun} too long. Expected at most {context['max_length']} {unit}"
             got = str(len(value))
-        case "too_short":
-            why = f"empty array. Expected an array with minimum length {context['min_length']}"
-            code, got = "empty_array", f"an array with length {len(value)}"
+        case "too_short" if isinstance(value, list) and context["min_length"] == 1:
+            return InvalidRequest(
+                f"Invalid '{param}': empty array. Expected an array with minimum length 1, but got "
+                "an empty array instead.",
+                param=param,
+                code="empty_array",
+            )
         case "string_pattern_mismatch":
             return InvalidRequest(
                 f"Invalid '{param}': string does not match pattern. Expected a string that "

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sanderling.cli.options import takes_settings
+from sanderling.cli.terminal import counted
 from sanderling.settings import Settings
 
 if TYPE_CHECKING:
@@ -90,6 +91,13 @@ def create(
     from sanderling.environments.catalog import Catalog, check_name
 
     check_name(name)
+    there = Catalog(settings.environments_folder)
+    if (is_upgrade or is_forced) and not may_replace and there.has(name):
+        flag = "--upgrade" if is_upgrade else "--force"
+        raise click.UsageError(
+            f"There is an environment {name!r} already, and {flag} alone does not replace it; "
+            f"say --replace {flag}."
+        )
     wish = making.Wish(
         name=name,
         requirements=requirements.read(path),
@@ -100,7 +108,7 @@ def create(
     )
     made = making.make(
         wish,
-        Catalog(settings.environments_folder),
+        there,
         lambda line: click.echo(line, err=True),
         may_replace=may_replace,
         is_forced=is_forced,
@@ -113,30 +121,42 @@ def create(
 
 @env.command("list", short_help="List the environments.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
-@takes_settings("environments")
+@takes_settings("env", "environments", "preload")
 def list_environments(settings: Settings, as_json: bool) -> None:
-    """List the environments: name, Python, packages, size, and when each was built."""
-    from sanderling.environments.catalog import Catalog
+    """
+    List the environments: name, Python, packages, size, and when each was built.
+
+    The default one comes first.
+    """
+    from sanderling.environments.catalog import DEFAULT, Catalog
+    from sanderling.errors import SetupError
 
     found = Catalog(settings.environments_folder).all()
+    try:
+        found.insert(0, _default(settings))
+    except SetupError as error:
+        click.echo(f"{DEFAULT}  {error.message}", err=True)
     if as_json:
         click.echo(json.dumps([_as_dict(named) for named in found]))
         return
     for named in found:
         click.echo(_summary(named))
-    if not found:
-        click.echo("There are none yet; containers have the default environment.", err=True)
 
 
 @env.command("show", short_help="Say what an environment holds and how it was built.")
 @click.argument("name")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-@takes_settings("environments")
+@takes_settings("env", "environments", "preload")
 def show(settings: Settings, name: str, as_json: bool) -> None:
-    """Say what the environment NAME holds: packages with versions, preload, requirements."""
-    from sanderling.environments.catalog import Catalog
+    """
+    Say what the environment NAME holds: packages with versions, preload, requirements.
 
-    named = Catalog(settings.environments_folder).get(name)
+    NAME may be default.
+    """
+    from sanderling.environments.catalog import DEFAULT, Catalog
+
+    is_default = name == DEFAULT
+    named = _default(settings) if is_default else Catalog(settings.environments_folder).get(name)
     if as_json:
         click.echo(json.dumps({**_as_dict(named), **_contents(named)}))
         return
@@ -144,7 +164,9 @@ def show(settings: Settings, name: str, as_json: bool) -> None:
     contents = _contents(named)
     click.echo(f"\nfolder    {contents['path']}")
     click.echo(f"preload   {contents['preload'] or 'the usual list'}")
-    click.echo(f"built on  {'the requirements alone' if named.record.is_bare else 'the defaults'}")
+    if not is_default:
+        built_on = "the requirements alone" if named.record.is_bare else "the defaults"
+        click.echo(f"built on  {built_on}")
     click.echo("\nrequirements")
     for line in named.record.requirements.splitlines():
         click.echo(f"  {line}")
@@ -191,13 +213,40 @@ def measure(settings: Settings, name: str, as_json: bool) -> None:
         measuring.show(measured, sys.stdout)
 
 
+def _default(settings: Settings) -> Named:
+    """
+    Return the default environment, in the words of a named one.
+
+    Raises:
+        SetupError: there is none; says what to run.
+    """
+    from sanderling.environments import environment, locate, lock, making, preloads
+    from sanderling.environments.catalog import DEFAULT, Named, Record
+
+    found = locate.find(settings.env)
+    profile = environment.profile_in(found.path)
+    is_ours = profile in lock.PROFILES
+    stamp = found.path / environment.STAMP_NAME
+    record = Record(
+        name=DEFAULT,
+        requirements=lock.requirements_of(profile).read_text() if profile and is_ours else "",
+        is_bare=False,
+        preload=None if settings.preload == preloads.DEFAULT else settings.preload,
+        digest=found.lock_digest or "",
+        built_at=(stamp if is_ours else found.path).stat().st_mtime,
+        bytes=making.size_of(found.path),
+    )
+    return Named(record, found)
+
+
 def _summary(named: Named) -> str:
     built = datetime.fromtimestamp(named.record.built_at, UTC).strftime("%Y-%m-%d %H:%M UTC")
     size = f"{named.record.bytes / _MIB:,.0f} MiB"
     if named.environment is None:
         return f"{named.record.name}  its Python is gone; build it anew with --replace  {built}"
-    python, packages = named.environment.python_version, len(named.environment.packages)
-    return f"{named.record.name}  Python {python}  {packages} packages  {size}  {built}"
+    packages = counted(len(named.environment.packages), "package")
+    python = named.environment.python_version
+    return f"{named.record.name}  Python {python}  {packages}  {size}  {built}"
 
 
 def _as_dict(named: Named) -> dict[str, Any]:

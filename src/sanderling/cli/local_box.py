@@ -15,7 +15,8 @@ from sanderling.errors import InvalidRequest, NotFound
 from sanderling.ids import new_id
 from sanderling.records import MEMORY_TIER_BYTES
 from sanderling.sandbox.base import BoxLimits, Happening, Sandbox
-from sanderling.sandbox.local import HostOptions, LocalSandbox
+from sanderling.sandbox.local import LocalSandbox
+from sanderling.sandbox.options import HostOptions
 from sanderling.settings import Settings
 
 

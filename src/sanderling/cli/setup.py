@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from sanderling.cli.terminal import counted
 from sanderling.environments import lock
 
 
@@ -40,7 +41,7 @@ def setup(python: Path | None, env: Path | None, profile: str | None) -> None:
     """
     Build the guest environment: numpy, pandas, matplotlib and the rest, pinned and hashed.
 
-    Takes one or two minutes and 3 GB the first time; the second time it says so and is done.
+    Takes one or two minutes and 2.5 GB the first time; the second time it says so and is done.
     `--profile full` adds what is large or rare; `classic` is pandas 1.5 and its time.
     """
     # Imported here: only this command needs the builder.
@@ -48,4 +49,5 @@ def setup(python: Path | None, env: Path | None, profile: str | None) -> None:
 
     target = locate.default_env_dir() if env is None else env
     built = builder.build(target, python, lambda line: click.echo(line, err=True), profile=profile)
-    click.echo(f"{built.path} (Python {built.python_version}, {len(built.packages)} packages)")
+    packages = counted(len(built.packages), "package")
+    click.echo(f"{built.path} (Python {built.python_version}, {packages})")

@@ -30,6 +30,11 @@ def harmless(text: str) -> str:
     return _CONTROL.sub(lambda match: match[1] or "", text)
 
 
+def counted(number: int, thing: str) -> str:
+    """Return `1 package`, `2 packages`."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
 def console(stream: TextIO) -> Console:
     """Return a console on `stream` that wraps nothing and colours only a terminal."""
     return Console(file=stream, highlight=False, markup=False, emoji=False, soft_wrap=True)

@@ -119,11 +119,13 @@ class Boxes:
                 memory_bytes=MEMORY_TIER_BYTES[container.memory_limit],
                 cpu_count=self._cpu_count,
                 allowed_domains=container.allowed_domains,
-                environment=container.environment,
                 read_only=container.read_only,
             )
             is_new = await self._sandbox.create(
-                container.id, limits, tenant=container.organization_id
+                container.id,
+                limits,
+                tenant=container.organization_id,
+                environment=container.environment,
             )
             # A container older than this process may have run code under the one before it.
             if is_new and (live.has_run or container.created_at < self._started_at):

@@ -64,7 +64,8 @@ def build(
         _refuse_foreign(target)
         with staging.folder_beside(target) as stage:
             facts = _fill(stage, target, wanted, base, progress)
-            environment.write_stamp(stage, facts, lock_digest=wanted.digest, profile=profile)
+            with staging.writing(target.parent):
+                environment.write_stamp(stage, facts, lock_digest=wanted.digest, profile=profile)
             staging.make_readable(stage)
             staging.put_in_place(stage, target)
     progress(f"The guest environment is ready: {target}")
@@ -123,16 +124,8 @@ def _fill(
     made = ["venv", "--quiet", "--relocatable", "--no-project", "--python"]
     run_uv([*made, base, stage], progress)
 
-    # Step 2: the locked packages, ready-made only, so that nothing of theirs runs on this machine.
-    filled = ["pip", "sync", "--require-hashes", "--no-build", "--python"]
-    run_uv([*filled, python, wanted.path], progress)
-    if wanted.source is not None and wanted.build is not None:
-        # No wheels of these exist. Their own script runs here, at the hash we have read it at.
-        made = ["pip", "install", "--require-hashes", "--no-deps", "--only-binary", ":all:"]
-        for name in lock.pinned(wanted.source):
-            made += ["--no-binary", name]
-        made += ["--python", str(python), "--build-constraints", str(wanted.build)]
-        run_uv([*made, "--requirements", wanted.source], progress)
+    # Step 2: the locked packages.
+    install(python, wanted, progress)
     facts = environment.ask_python(python)
 
     # Step 3: what a read-only environment cannot write later.
@@ -144,9 +137,29 @@ def _fill(
     return facts
 
 
+def install(python: Path, wanted: Lock, progress: Callable[[str], None]) -> None:
+    """
+    Install what a lock pins, and nothing else, into the empty environment of `python`.
+
+    All is ready-made, so that nothing of it runs on this machine; but what `wanted.source` pins, of
+    which there are no wheels: its own script runs here, at the hash that we have read it at, before
+    anything else is installed.
+    """
+    filled = ["pip", "sync", "--require-hashes", "--allow-empty-requirements"]
+    filled += ["--only-binary", ":all:", "--python", str(python)]
+    lists = [wanted.path]
+    if wanted.source is not None and wanted.build is not None:
+        for name in lock.pinned(wanted.source):
+            filled += ["--no-binary", name]
+        filled += ["--build-constraints", str(wanted.build)]
+        lists.append(wanted.source)
+    run_uv([*filled, *lists], progress)
+
+
 def _bake_fonts(stage: Path) -> None:
     config = environment.mpl_config_of(stage)
-    config.mkdir(parents=True)
+    with staging.writing(stage.parent):
+        config.mkdir(parents=True)
     # HOME: fonts in somebody's home folder are not there in a box. PATH: it asks `fc-list`.
     variables = {"MPLCONFIGDIR": str(config), "HOME": str(config), "PATH": os.defpath}
     run_python(environment.python_of(stage), ["-c", "import matplotlib.font_manager"], variables)

@@ -6,21 +6,25 @@ the lock they were resolved to beside the packages. A client says a name, never 
 is looked at before it becomes part of one.
 
 Who runs boxes on an environment holds a shared lock on its stamp, so whoever removes or replaces it
-knows that it is in use, also when the user is another process, and also when that was killed.
+knows that it is in use, also when the user is another process, and also when that was killed. The
+locks are those of open files (fcntl(2), F_OFD_SETLK), which can be looked at without being taken:
+who only looks keeps nobody out.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
-import json
 import os
 import re
 import shutil
+import struct
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from sanderling.environments import environment, staging
 from sanderling.environments.environment import STAMP_NAME, Environment
@@ -30,7 +34,13 @@ from sanderling.errors import SetupError
 DEFAULT = "default"
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
 _RESERVED = frozenset({DEFAULT, "none", "auto"})
+# `struct flock`: kind, whence, start, length (0: all of the file), process.
+_FLOCK = struct.Struct("hhqqi4x")
 ADVICE = "Name a folder that you may write with --environments."
+
+
+# What comes of an attempt to use an environment.
+Hold = Literal["held", "busy", "gone"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,15 +101,31 @@ class Catalog:
         return [DEFAULT, *(named.record.name for named in self.all())]
 
     def all(self) -> list[Named]:
-        """Return the named environments, by the alphabet."""
+        """
+        Return the named environments, by the alphabet.
+
+        Raises:
+            SetupError: their folder cannot be read.
+        """
         if self._folder is None:
             return []
         try:
             found = sorted(name for name in os.listdir(self._folder) if is_name(name))
-        except OSError:
+        except FileNotFoundError:
             return []
+        except OSError as error:
+            raise SetupError(
+                f"The folder of environments {self._folder} cannot be read: {error.strerror}. Name "
+                "one that you may read with --environments."
+            ) from error
         read = (_read(self._folder / name) for name in found)
         return [named for named in read if named is not None]
+
+    def find(self, name: str) -> Named | None:
+        """Return the environment `name`; None if there is none."""
+        if self._folder is None or not is_name(name):
+            return None
+        return _read(self._folder / name)
 
     def get(self, name: str) -> Named:
         """
@@ -108,8 +134,7 @@ class Catalog:
         Raises:
             SetupError: there is none; names those there are.
         """
-        named = _read(self.path(name)) if is_name(name) else None
-        if named is None:
+        if (named := self.find(name)) is None:
             there = ", ".join(each.record.name for each in self.all())
             more = f"There are: {there}." if there else "There are none yet."
             raise SetupError(
@@ -120,33 +145,60 @@ class Catalog:
 
     def remove(self, name: str, *, is_forced: bool, progress: Callable[[str], None]) -> None:
         """
-        Remove the environment `name`, at once or not at all.
+        Remove the environment `name`, at once or not at all, and what a failed build of it left.
 
         Raises:
             SetupError: there is none, or boxes use it (and `is_forced` is not said).
         """
-        self.get(name)
+        if name == DEFAULT:
+            raise SetupError(
+                "The default environment is not removed: containers that ask for no other have it. "
+                "To build it anew, remove its folder (sanderling env show default) and run "
+                "`sanderling setup`."
+            )
+        self._check_anything(name)
         path = self.path(name)
         with (
             staging.alone(path, progress, advice=ADVICE),
             unused(path, is_forced=is_forced, so="remove"),
         ):
-            self.get(name)  # somebody else may have been quicker
+            self._check_anything(name)  # somebody else may have been quicker
             try:
-                gone = Path(tempfile.mkdtemp(prefix=f".{name}.building-", dir=path.parent))
-                path.rename(gone)  # Onto an empty folder, which rename(2) replaces.
-                shutil.rmtree(gone)
+                if self.find(name) is not None:
+                    gone = Path(tempfile.mkdtemp(prefix=f".{name}.building-", dir=path.parent))
+                    path.rename(gone)  # Onto an empty folder, which rename(2) replaces.
+                    shutil.rmtree(gone)
                 shutil.rmtree(plan_folder(path), ignore_errors=True)
             except OSError as error:
                 raise SetupError(f"{path} cannot be removed: {error.strerror}.") from error
 
+    def _check_anything(self, name: str) -> None:
+        """Raise SetupError if of `name` there is neither an environment nor a plan."""
+        if not (is_name(name) and os.path.lexists(plan_folder(self.path(name)))):
+            self.get(name)
+
+    def is_at_work(self, name: str) -> bool:
+        """Whether somebody makes, replaces or removes the environment `name` at this moment."""
+        try:
+            fd = os.open(staging.lock_file(self.path(name)), os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return False  # nobody ever did
+        try:
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(fd)
+        return False
+
     def sweep(self) -> None:
         """Remove what killed builds left, of any name; what is being built is left alone."""
-        if self._folder is None or not self._folder.is_dir():
+        if self._folder is None or not os.path.isdir(self._folder):
             return
         for left in self._folder.glob(".*.building-*"):
             name = left.name[1:].partition(".building-")[0]
-            with contextlib.suppress(OSError), _try_lock(self._folder / f".{name}.lock") as ours:
+            held = staging.lock_file(self._folder / name)
+            with contextlib.suppress(OSError), _try_lock(held) as ours:
                 if ours:
                     shutil.rmtree(left, ignore_errors=True)
 
@@ -175,13 +227,6 @@ def plan_folder(path: Path) -> Path:
     return path.parent / f".{path.name}.plan"
 
 
-def write_record(stage: Path, record: Record) -> None:
-    """Add the record to the stamp of the environment in `stage`."""
-    stamp = json.loads((stage / STAMP_NAME).read_text())
-    stamp["named"] = asdict(record)
-    (stage / STAMP_NAME).write_text(json.dumps(stamp, indent=1) + "\n")
-
-
 class Use:
     """
     One process's use of an environment: the stamp it opened, locked while boxes stand.
@@ -207,17 +252,21 @@ class Use:
         ours = os.fstat(self._fd)
         return (now.st_dev, now.st_ino) == (ours.st_dev, ours.st_ino)
 
-    def begin(self) -> bool:
-        """Keep it from being removed; False if somebody is at that already."""
-        try:
-            fcntl.flock(self._fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return self.is_current()
+    def begin(self) -> Hold:
+        """
+        Keep it from being removed.
+
+        Return "held" if it is; "busy" if somebody removes or replaces it at this moment, which may
+        yet come to nothing; "gone" if that was done.
+        """
+        is_locked = _lock(self._fd, fcntl.F_RDLCK)
+        if not self.is_current():
+            return "gone"
+        return "held" if is_locked else "busy"
 
     def end(self) -> None:
         """It may be removed."""
-        fcntl.flock(self._fd, fcntl.LOCK_UN)
+        _lock(self._fd, fcntl.F_UNLCK)
 
     def close(self) -> None:
         """End and forget it."""
@@ -232,23 +281,74 @@ def unused(path: Path, *, is_forced: bool, so: str) -> Iterator[None]:
     Raises:
         SetupError: they use it already; `so` is what somebody wants to do with it.
     """
-    if not os.path.lexists(path / STAMP_NAME):
+    with _stamp_of(path) as stamp:
+        if stamp is not None and not (_lock(stamp, fcntl.F_WRLCK) or is_forced):
+            raise _in_use(path.name, so)
         yield
-        return
-    with _try_lock(path / STAMP_NAME, os.O_RDONLY) as is_free:
-        if not (is_free or is_forced):
-            raise SetupError(
-                f"The environment {path.name!r} is in use: containers have boxes with it. Delete "
-                f"them or wait until they expire, or {so} it with --force; their code then loses "
-                "its packages."
-            )
-        yield
+
+
+def check_unused(path: Path, *, so: str) -> None:
+    """
+    Look whether boxes use the environment at `path`; who begins to meanwhile is not kept from it.
+
+    Raises:
+        SetupError: they do; `so` is what somebody wants to do with it.
+    """
+    with _stamp_of(path) as stamp:
+        if stamp is not None and not _could_lock(stamp, fcntl.F_WRLCK):
+            raise _in_use(path.name, so)
+
+
+def _in_use(name: str, so: str) -> SetupError:
+    return SetupError(
+        f"The environment {name!r} is in use: containers have boxes with it. Delete them or wait "
+        f"until they expire, or {so} it with --force; their code then loses its packages."
+    )
 
 
 @contextlib.contextmanager
-def _try_lock(path: Path, flags: int = os.O_RDWR | os.O_CREAT) -> Iterator[bool]:
+def _stamp_of(path: Path) -> Iterator[int | None]:
+    """
+    Open the stamp of the environment at `path`; yield None if there is none.
+
+    Raises:
+        SetupError: this user may not write it.
+    """
+    try:
+        fd = os.open(path / STAMP_NAME, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        yield None
+        return
+    except OSError as error:
+        raise SetupError(f"{path} cannot be changed: {error.strerror}.") from error
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def _lock(fd: int, kind: int) -> bool:
+    """Lock an open file (F_RDLCK, F_WRLCK) or unlock it; False if a lock of others forbids it."""
+    try:
+        fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _FLOCK.pack(kind, os.SEEK_SET, 0, 0, 0))
+    except OSError as error:
+        if error.errno in (errno.EAGAIN, errno.EACCES):
+            return False
+        raise
+    return True
+
+
+def _could_lock(fd: int, kind: int) -> bool:
+    """Whether `_lock` would do it."""
+    asked = _FLOCK.pack(kind, os.SEEK_SET, 0, 0, 0)
+    found: int = _FLOCK.unpack(fcntl.fcntl(fd, fcntl.F_OFD_GETLK, asked))[0]
+    return found == fcntl.F_UNLCK
+
+
+@contextlib.contextmanager
+def _try_lock(path: Path) -> Iterator[bool]:
     """Hold the lock of the file `path` if nobody else does; yield whether it is held."""
-    fd = os.open(path, flags | os.O_CLOEXEC, 0o644)
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -261,15 +361,21 @@ def _try_lock(path: Path, flags: int = os.O_RDWR | os.O_CREAT) -> Iterator[bool]
 
 
 def _is_built(path: Path) -> bool:
-    return (path / STAMP_NAME).is_file()
+    return os.path.isfile(path / STAMP_NAME)
 
 
 def _read(path: Path) -> Named | None:
     """Return the named environment at `path`; None if a build of ours did not put one there."""
-    try:
-        stamp = json.loads((path / STAMP_NAME).read_text())
-        record = Record(**{**stamp["named"], "name": path.name})
-    except (OSError, ValueError, KeyError, TypeError):
+    record = record_in(path)
+    if record is None:
         return None
     found = environment.read(path)
     return Named(record, None if found is None else found[0])
+
+
+def record_in(path: Path) -> Record | None:
+    """Return how the named environment at `path` came to be; None if there is none."""
+    try:
+        return Record(**{**environment.stamp_in(path)["named"], "name": path.name})
+    except (KeyError, TypeError):
+        return None

@@ -80,17 +80,21 @@ def run_uv(
     """
     kept = {name: value for name, value in os.environ.items() if name not in _FORGOTTEN}
     tail: deque[str] = deque(maxlen=_TAIL_LINES)
-    with subprocess.Popen(
-        [_find_uv(), *arguments],
-        cwd="/",
-        env=kept | _FORCED,
-        umask=_UMASK,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-    ) as process:
+    try:
+        process = subprocess.Popen(
+            [_find_uv(), *arguments],
+            cwd="/",
+            env=kept | _FORCED,
+            umask=_UMASK,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+        )
+    except OSError as error:
+        raise SetupError(f"uv cannot be run: {error}.") from error
+    with process:
         assert process.stdout is not None
         try:
             for line in process.stdout:
@@ -119,16 +123,19 @@ def run_python(
     Raises:
         SetupError: it failed.
     """
-    done = subprocess.run(
-        [python, "-I", *arguments],
-        env=environ,
-        umask=_UMASK,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        errors="replace",
-        check=False,
-    )
+    try:
+        done = subprocess.run(
+            [python, "-I", *arguments],
+            env=environ,
+            umask=_UMASK,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+        )
+    except OSError as error:
+        raise SetupError(f"{python} cannot be run: {error}.") from error
     said = (done.stderr + done.stdout)[-2000:].strip()
     if done.returncode != 0 and (done.stderr or not may_fail or _NO_SPACE.search(said)):
         raise SetupError(_explain(said, f"{python} {' '.join(arguments)} failed."))
@@ -148,13 +155,14 @@ def _explain(said: str, otherwise: str) -> str:
     """Return the sentence for a failed program; `said` is the end of its output."""
     if _NO_SPACE.search(said):
         return (
-            "The disk is full. The guest environment needs about 2.5 GB, and uv's cache as much "
-            f"on the first build; make room and run it again.\n{said}"
+            "The disk is full. The default packages need 2.4 GB, and uv's cache 2.1 GB more if it "
+            f"is on another file system; make room and run it again.\n{said}"
         )
     if _WRONG_HASH.search(said):
         return (
-            "A package that was downloaded is not the one in the lock file, so nothing was "
-            f"installed. The package index or something on the way to it alters files.\n{said}"
+            "A package that was downloaded is not the one whose hash is in the lock file or the "
+            "requirements, so nothing was installed. That hash is wrong, or the package index or "
+            f"something on the way to it alters files.\n{said}"
         )
     if _NO_WHEEL.search(said):
         return f"A locked package has no build for this machine and Python.\n{said}"

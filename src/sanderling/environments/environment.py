@@ -119,11 +119,29 @@ def describe(folder: Path, facts: Facts, *, lock_digest: str | None) -> Environm
 
 
 def write_stamp(
-    folder: Path, facts: Facts, *, lock_digest: str | None, profile: str | None = None
+    folder: Path,
+    facts: Facts,
+    *,
+    lock_digest: str | None,
+    profile: str | None = None,
+    named: Mapping[str, Any] | None = None,
 ) -> None:
-    """Declare the environment in `folder` complete."""
-    stamp = {"lock_digest": lock_digest, "profile": profile, **asdict(facts)}
+    """
+    Declare the environment in `folder` complete.
+
+    profile: of a default environment. named: what a named one is (`catalog.Record`).
+    """
+    stamp = {"lock_digest": lock_digest, "profile": profile, "named": named, **asdict(facts)}
     (folder / STAMP_NAME).write_text(json.dumps(stamp, indent=1) + "\n")
+
+
+def stamp_in(folder: Path) -> Mapping[str, Any]:
+    """Return what the stamp in `folder` says; nothing if there is none that can be read."""
+    try:
+        stamp = json.loads((folder / STAMP_NAME).read_text())
+    except (OSError, ValueError):
+        return {}
+    return stamp if isinstance(stamp, dict) else {}
 
 
 def read(folder: Path) -> tuple[Environment, Facts] | None:
@@ -133,8 +151,8 @@ def read(folder: Path) -> tuple[Environment, Facts] | None:
     None too when the interpreter it was built on is gone, or the folder cannot be read: for the
     caller, who wants to run code with it, that is the same.
     """
+    stamp = stamp_in(folder)
     try:
-        stamp = json.loads((folder / STAMP_NAME).read_text())
         if not python_of(folder).exists():
             return None
         facts = _facts(stamp)
@@ -145,10 +163,7 @@ def read(folder: Path) -> tuple[Environment, Facts] | None:
 
 def profile_in(folder: Path) -> str | None:
     """Return the profile of the environment in `folder`, whatever version built it."""
-    try:
-        profile = json.loads((folder / STAMP_NAME).read_text())["profile"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+    profile = stamp_in(folder).get("profile")
     return profile if isinstance(profile, str) else None
 
 

@@ -7,9 +7,10 @@ again where it was; then wheels are installed from the lock in a folder of its o
 gets its name in one rename. The lock stays in the environment, and a rebuild is exact.
 
 Nothing of a package runs on this machine, neither now nor when boxes are made: only wheels are
-installed, the environment's Python is asked what it is before they are, byte code is written by the
-Python it is built on, and that one is started for boxes too (`wall/activation.py`). The packages'
-code runs behind the wall or not at all.
+installed (and what the default environment has from source, at its pinned hash), the environment's
+Python is asked what it is before they are, byte code is written by the Python it is built on, and
+that one is started for boxes too (`wall/activation.py`). The packages' code runs behind the wall or
+not at all.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from importlib.machinery import PathFinder
 from pathlib import Path
 
@@ -46,7 +47,7 @@ from sanderling.errors import SetupError
 
 LOCK_NAME = "requirements.lock"
 # Raise it when this module makes another environment from the same lock.
-_MAKER_VERSION = 1
+_MAKER_VERSION = 2
 _PINNED = re.compile(r"^(?P<pin>[A-Za-z0-9][^\s\\]*==[^\s\\]+(?:\s*;[^\\]*)?)", re.MULTILINE)
 
 Progress = Callable[[str], None]
@@ -61,7 +62,8 @@ class Wish:
     python: base interpreter; None: the one that this runs on.
     preload: the modules to load before boxes are forked (`preloads.parse`); None: the usual list.
     is_bare: from the requirements alone; else with the default packages, at their locked versions.
-    is_upgrade: resolve again, even if an environment of the same wish is replaced.
+    is_upgrade: resolve again, even if an environment of the same wish is replaced, or a build of it
+        was interrupted.
     """
 
     name: str
@@ -98,15 +100,17 @@ def make(
     there.sweep()
     with staging.alone(target, progress, advice=catalog.ADVICE):
         old = _old(target, may_replace=may_replace)
-        with catalog.unused(target, is_forced=is_forced, so="replace"):
-            pass  # looked at now, so that nobody waits for a build that cannot end well
+        if not is_forced:
+            # Looked at now, so that nobody waits for a build that cannot end well.
+            catalog.check_unused(target, so="replace")
         locked = _lock(wish, target, old, base, version, defaults, progress)
         with staging.folder_beside(target) as stage:
             _fill(stage, target, wish, locked, base, progress)
             staging.make_readable(stage)
             with catalog.unused(target, is_forced=is_forced, so="replace"):
                 staging.put_in_place(stage, target)
-    shutil.rmtree(locked.path.parent, ignore_errors=True)
+        # Before others may begin, who make a plan of their own there.
+        shutil.rmtree(locked.path.parent, ignore_errors=True)
     progress(f"The environment {wish.name!r} is ready")
     return there.get(wish.name)
 
@@ -137,21 +141,28 @@ def _lock(
     defaults: lock.Lock,
     progress: Progress,
 ) -> lock.Lock:
-    """Return the lock for the wish: of an interrupted build or the old one, else a new one."""
+    """
+    Return the lock for the wish: the old one, else that of an interrupted build, else a new one.
+
+    Whoever asks for newer versions gets a new one, also after an upgrade that failed; and who then
+    does not ask for them has the old one still.
+    """
     plan = catalog.plan_folder(target)
     digest = _digest(wish, version, "" if wish.is_bare else defaults.digest)
     locked = lock.Lock(path=plan / LOCK_NAME, digest=digest)
+    if not wish.is_bare:
+        locked = replace(locked, source=defaults.source, build=defaults.build)
     stated = plan / "digest"
     try:
         plan.mkdir(exist_ok=True)
-        if locked.path.is_file() and _text_of(stated) == digest:
-            progress("Taking up the interrupted build again, with what it had resolved")
-            return locked
-        (plan / "requirements.txt").write_text(wish.requirements)
-        if old is not None and not wish.is_upgrade and _digest_of(old) == digest:
+        if old is not None and not wish.is_upgrade and _has_lock_of(old, digest):
             progress("The requirements are the same, so the lock is used again (--upgrade: not)")
             shutil.copyfile(old / LOCK_NAME, locked.path)
+        elif not wish.is_upgrade and locked.path.is_file() and _text_of(stated) == digest:
+            progress("Taking up the interrupted build again, with what it had resolved")
         else:
+            stated.unlink(missing_ok=True)
+            (plan / "requirements.txt").write_text(wish.requirements)
             _resolve(wish, plan, base, version, defaults, progress)
         stated.write_text(digest)
     except OSError as error:
@@ -184,6 +195,8 @@ def _resolve(
             said, python_version=python_version, is_bare=wish.is_bare
         ),
     )
+    pinned = requirements_module.pin_hashes(unfinished.read_text(), wish.requirements)
+    unfinished.write_text(pinned)
     unfinished.replace(plan / LOCK_NAME)
 
 
@@ -193,12 +206,10 @@ def _digest(wish: Wish, version: tuple[int, int], defaults_digest: str) -> str:
     return hashlib.sha256(json.dumps(decisive).encode()).hexdigest()
 
 
-def _digest_of(folder: Path) -> str | None:
-    try:
-        stamp = json.loads((folder / environment.STAMP_NAME).read_text())
-        return str(stamp["named"]["digest"]) if (folder / LOCK_NAME).is_file() else None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+def _has_lock_of(folder: Path, digest: str) -> bool:
+    """Whether the environment in `folder` has a lock that a wish of this digest resolved to."""
+    record = catalog.record_in(folder)
+    return record is not None and record.digest == digest and (folder / LOCK_NAME).is_file()
 
 
 def _text_of(path: Path) -> str | None:
@@ -220,9 +231,8 @@ def _fill(
     facts = environment.ask_python(python)
     before = _start_of(stage)
 
-    # Step 2: the locked packages, ready-made only.
-    installed = ["pip", "sync", "--require-hashes", "--no-build", "--allow-empty-requirements"]
-    run_uv([*installed, "--python", python, locked.path], progress)
+    # Step 2: the locked packages.
+    builder.install(python, locked, progress)
     site = _site_packages(stage, facts)
     if _start_of(stage) != before:
         raise SetupError(
@@ -239,18 +249,19 @@ def _fill(
         _take_fonts(stage, facts, progress)
 
     # Step 4: its papers.
-    shutil.copyfile(locked.path, stage / LOCK_NAME)
-    record = Record(
-        name=wish.name,
-        requirements=wish.requirements,
-        is_bare=wish.is_bare,
-        preload=wish.preload,
-        digest=locked.digest,
-        built_at=time.time(),
-        bytes=size_of(stage),
-    )
-    environment.write_stamp(stage, facts, lock_digest=locked.digest)
-    catalog.write_record(stage, record)
+    with staging.writing(target.parent):
+        shutil.copyfile(locked.path, stage / LOCK_NAME)
+        record = Record(
+            name=wish.name,
+            requirements=wish.requirements,
+            is_bare=wish.is_bare,
+            preload=wish.preload,
+            digest=locked.digest,
+            built_at=time.time(),
+            bytes=size_of(stage),
+        )
+        digest = locked.digest
+        environment.write_stamp(stage, facts, lock_digest=digest, named=asdict(record))
 
 
 def _start_of(stage: Path) -> dict[str, str]:
@@ -260,7 +271,7 @@ def _start_of(stage: Path) -> dict[str, str]:
         for path in (stage / "bin").iterdir()
         if path.name.startswith("python")
     }
-    return {**links, "pyvenv.cfg": (stage / "pyvenv.cfg").read_text()}
+    return {**links, "pyvenv.cfg": (stage / "pyvenv.cfg").read_text(errors="replace")}
 
 
 def _site_packages(stage: Path, facts: Facts) -> Path:

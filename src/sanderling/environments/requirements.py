@@ -1,14 +1,15 @@
 """
 A requirements file, read and checked; and sentences for what can be wrong with it.
 
-Only names of packages with versions are taken. What pip would take beside them (options, local
-folders, editable installs, repositories) would run programs of a package on this machine, or hold
-something that a rebuild elsewhere could not find.
+Only names of packages are taken, with versions or the address of a wheel, and with hashes. What pip
+would take beside them (options, local folders, editable installs, repositories) would run programs
+of a package on this machine, or hold something that a rebuild elsewhere could not find.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from sanderling.errors import SetupError
@@ -16,7 +17,15 @@ from sanderling.errors import SetupError
 _BYTES_MAX = 1 << 20
 _NESTED_MAX = 5  # files that name each other
 _INCLUDED = re.compile(r"^(?:-r|--requirement)[ =]\s*(?P<path>\S.*)$")
-_LOCAL = re.compile(r"^(?:\.|/|~|file:)|@\s*(?:file:|git\+|hg\+|svn\+|bzr\+)|^\w+\+\w+:")
+# What is taken; whether versions and markers are well written, uv says.
+_PACKAGE = re.compile(
+    r"(?P<name>[A-Z0-9](?:[A-Z0-9._-]*[A-Z0-9])?)\s*(?:\[[^\[\]]*\]\s*)?"
+    r"(?:(?:[<>=!~(][^;@/\\]*)?(?:;.*)?|@\s*https?://\S+\.whl(?:#\S*)?(?:\s+;.*)?)",
+    re.IGNORECASE,
+)
+_HASH = re.compile(r"--hash[= ]\s*(?P<hash>sha(?:256|384|512):[0-9A-Fa-f]+)")
+# A package in a lock, as uv writes it: its pin, then its hashes.
+_LOCKED = re.compile(r"^(?P<pin>(?P<name>[A-Za-z0-9._-]+).*?)(?: \\\n +--hash=\S+)+$", re.MULTILINE)
 
 # What uv says, as it says it; the first group names the package.
 _UNKNOWN = re.compile(r"Because (\S+) was not found in the package registry")
@@ -31,7 +40,8 @@ _NOT_PARSED = re.compile(
 
 def read(path: Path) -> str:
     """
-    Return the text of a requirements file, with the files that it names with -r in their places.
+    Return the text of a requirements file, one requirement a line; the files that it names with -r
+    are in their places.
 
     Raises:
         SetupError: it cannot be read, or a line asks for what is not done here.
@@ -44,26 +54,81 @@ def read(path: Path) -> str:
 
 def _lines(path: Path, depth: int) -> list[str]:
     lines: list[str] = []
-    for number, line in enumerate(_text(path).splitlines(), start=1):
+    for number, line in _joined(_text(path).splitlines()):
         wanted = _bare(line)
         where = f"{path}, line {number}"
-        if included := _INCLUDED.match(wanted):
+        if not wanted:
+            lines.append(line.rstrip())
+        elif included := _INCLUDED.match(wanted):
             if depth == 0:
                 raise SetupError(f"{where}: the files name each other.")
             lines += _lines(path.parent / included["path"].strip(), depth - 1)
-        elif wanted.startswith("-"):
-            raise SetupError(
-                f"{where}: the option {wanted.split()[0]!r} is not taken, only packages with their "
-                "versions. Another index is set for uv: UV_INDEX, UV_DEFAULT_INDEX."
-            )
-        elif _LOCAL.search(wanted):
-            raise SetupError(
-                f"{where}: {wanted!r} would have to be built here, which would run its code on "
-                "this machine. Only packages with a ready-made build (wheel) are installed."
-            )
+        elif hashes := _check(wanted, where):
+            lines.append(" --hash=".join([_without_options(wanted), *hashes]))
         else:
             lines.append(line.rstrip())
     return lines
+
+
+def _joined(lines: list[str]) -> Iterator[tuple[int, str]]:
+    """Yield each line with its number, and with those that a backslash at its end adds to it."""
+    begun: list[str] = []
+    for number, line in enumerate(lines, start=1):
+        goes_on = line.endswith("\\") and not line.lstrip().startswith("#")
+        begun.append(line[:-1] if goes_on else line)
+        if not goes_on or number == len(lines):
+            yield number - len(begun) + 1, " ".join(begun)
+            begun = []
+
+
+def _check(wanted: str, where: str) -> list[str]:
+    """Return the hashes that stand beside a package. Raises SetupError: it is something else."""
+    package, *options = re.split(r"(?:^|\s+)(?=-)", wanted)
+    hashes = [_HASH.fullmatch(option) for option in options]
+    for option, found in zip(options, hashes, strict=True):
+        if found is None:
+            raise SetupError(
+                f"{where}: the option {option.split()[0]!r} is not taken, only packages with their "
+                "versions and hashes (sha256, sha384, sha512). Another index is set for uv: "
+                "UV_INDEX, UV_DEFAULT_INDEX."
+            )
+    if _PACKAGE.fullmatch(package) is None:
+        raise SetupError(
+            f"{where}: {wanted!r} is not taken, only packages with their versions (name==1.0) or "
+            "the address of a ready-made build (name @ https://….whl). Anything else would have to "
+            "be built here, which would run its code on this machine."
+        )
+    return [found["hash"] for found in hashes if found is not None]
+
+
+def _without_options(wanted: str) -> str:
+    return re.split(r"\s+(?=-)", wanted)[0]
+
+
+def pin_hashes(locked: str, requirements: str) -> str:
+    """Return a lock in which packages have the hashes that `requirements` gives, where it does."""
+    given = _hashes(requirements)
+
+    def pinned(found: re.Match[str]) -> str:
+        hashes = given.get(_normal(found["name"]))
+        return found[0] if hashes is None else " \\\n    --hash=".join([found["pin"], *hashes])
+
+    return _LOCKED.sub(pinned, locked)
+
+
+def _hashes(requirements: str) -> Mapping[str, list[str]]:
+    """Return the hashes that a text of `read` gives, by the normal names of packages."""
+    given: dict[str, list[str]] = {}
+    for line in requirements.splitlines():
+        package, *hashes = _bare(line).split(" --hash=")
+        if hashes and (found := _PACKAGE.fullmatch(package)):
+            given.setdefault(_normal(found["name"]), []).extend(hashes)
+    return given
+
+
+def _normal(name: str) -> str:
+    """Return the name of a package as indexes compare it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _text(path: Path) -> str:

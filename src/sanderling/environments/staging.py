@@ -22,14 +22,17 @@ from sanderling.errors import SetupError
 _NOT_COMPILED = r"/(tests?|benchmarks)/"
 
 
+def lock_file(target: Path) -> Path:
+    """Return the file whose lock is held while `target` is made, replaced or removed."""
+    return target.parent / f".{target.name}.lock"
+
+
 @contextlib.contextmanager
 def alone(target: Path, progress: Callable[[str], None], *, advice: str) -> Iterator[None]:
     """Hold the lock of `target`: of two builds one works and the other waits and finds it done."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(
-            target.parent / f".{target.name}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644
-        )
+        descriptor = os.open(lock_file(target), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
     except OSError as error:
         raise SetupError(
             f"The guest environment cannot be made in {target.parent}: {error.strerror}. {advice}"
@@ -47,19 +50,27 @@ def alone(target: Path, progress: Callable[[str], None], *, advice: str) -> Iter
 
 @contextlib.contextmanager
 def folder_beside(target: Path) -> Iterator[Path]:
-    """Make an empty folder beside `target`; remove it and what killed builds left, afterwards."""
-    try:
+    """Make an empty folder beside `target`, after what killed builds left there; and remove it."""
+    with writing(target.parent):
         for left in target.parent.glob(f".{target.name}.building-*"):
             shutil.rmtree(left)
         stage = Path(tempfile.mkdtemp(prefix=f".{target.name}.building-", dir=target.parent))
-        try:
+    try:
+        with writing(target.parent):
             stage.chmod(0o755)  # mkdtemp makes it private; boxes run under another user.
-            yield stage
-        finally:
-            shutil.rmtree(stage, ignore_errors=True)
+        yield stage
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Say of what the file system refuses while files are written below `folder` that it does."""
+    try:
+        yield
     except OSError as error:
         raise SetupError(
-            f"The guest environment cannot be written to {target.parent}: {error}."
+            f"The guest environment cannot be written to {folder}: {error}."
         ) from error
 
 
@@ -69,24 +80,26 @@ def make_readable(stage: Path) -> None:
 
     uv links files from its cache, and they have the rights they got there under whatever umask.
     """
-    for folder, _, names in os.walk(stage):
-        os.chmod(folder, 0o755)  # noqa: S103  The whole point.
-        for name in names:
-            path = os.path.join(folder, name)
-            mode = os.lstat(path).st_mode
-            if stat.S_ISREG(mode) and mode & 0o444 != 0o444:
-                os.chmod(path, stat.S_IMODE(mode) | 0o444)
+    with writing(stage.parent):
+        for folder, _, names in os.walk(stage):
+            os.chmod(folder, 0o755)  # noqa: S103  The whole point.
+            for name in names:
+                path = os.path.join(folder, name)
+                mode = os.lstat(path).st_mode
+                if stat.S_ISREG(mode) and mode & 0o444 != 0o444:
+                    os.chmod(path, stat.S_IMODE(mode) | 0o444)
 
 
 def put_in_place(stage: Path, target: Path) -> None:
     """Rename `stage` to `target`; what was there before is removed afterwards."""
-    if target.exists():
+    with writing(target.parent):
+        if not target.exists():
+            stage.rename(target)
+            return
         old = Path(tempfile.mkdtemp(prefix=f".{target.name}.building-", dir=target.parent))
         target.rename(old)  # Onto an empty folder, which rename(2) replaces.
         stage.rename(target)
-        shutil.rmtree(old)
-    else:
-        stage.rename(target)
+    shutil.rmtree(old, ignore_errors=True)  # what is left of it goes with the next build
 
 
 def compile_to_bytecode(python: Path, stage: Path, target: Path) -> None:

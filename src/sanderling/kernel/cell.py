@@ -31,6 +31,8 @@ from sanderling.kernel.tracebacks import CELL_PREFIX
 
 OUT_MAX = 1000  # results that stay reachable as `Out[n]`; IPython's number
 
+INTERACTIVITY, LAST_EXPRESSION = "ast_node_interactivity", "last_expr"
+
 _ASYNC = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
 _FUTURES = functools.reduce(
     operator.or_, (getattr(__future__, n).compiler_flag for n in __future__.all_feature_names)
@@ -57,7 +59,10 @@ class Session:
         self._last: object = ""  # what we have put into `_`
         self._inputs = ("", "", "")  # what was run before, newest first
         self.count = 0  # cells that were run
+        self.interactivity: str | None = None  # what the user has set of IPython's setting
         self._number = 0
+        self._part = 0  # of the cell, that stands nowhere in it
+        self._file = ""
         self._source = ""
         self._futures = 0
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -72,6 +77,8 @@ class Session:
     def run(self, source: str, number: int) -> None:
         """Run one cell. Raises whatever the cell raises."""
         self._number = number
+        self._part = 0
+        self._file = f"{CELL_PREFIX}{number}>"
         self.count += 1
         _modules["__main__"] = self._main
         self.names.setdefault("__name__", "__main__")  # the cell before may have cleared it all
@@ -104,17 +111,36 @@ class Session:
         self.names.update(_="", __="", ___="", _dh=[os.getcwd()])
         self.names["__builtins__"] = builtins
 
-    def evaluate(self, source: str, *, is_shown: bool) -> object:
-        """Run `source` as a part of the running cell; return the value of its last expression."""
-        return self._evaluate(source, is_shown=is_shown)
+    def evaluate(
+        self, source: str, *, is_shown: bool, call: Callable[..., object] | None = None
+    ) -> object:
+        """
+        Run `source` as a part of the running cell; return the value of its last expression.
+
+        call: calls what it is given to run, to see it at work.
+        """
+        if self._is_of_cell(source):
+            return self._evaluate(source, is_shown=is_shown, call=call)
+        file = self._file
+        self._part += 1
+        self._file = f"{CELL_PREFIX}{self._number}, part {self._part}>"
+        self._keep_source(source)
+        try:
+            return self._evaluate(source, is_shown=is_shown, call=call)
+        finally:
+            self._file = file
+
+    def _is_of_cell(self, source: str) -> bool:
+        """Whether each line of `source` is what the running cell has there, or its end."""
+        lines = self._source.split("\n")
+        parts = source.split("\n")
+        return len(parts) <= len(lines) + 1 and all(
+            line.endswith(part) for line, part in zip([*lines, ""], parts, strict=False)
+        )
 
     def body_of_cell(self, body: str) -> str:
         """Return `body` moved down to where it stands in the running cell."""
         return "\n" * (self._source.count("\n") - body.count("\n")) + body
-
-    @property
-    def _file(self) -> str:
-        return f"{CELL_PREFIX}{self._number}>"
 
     def _remember(self, source: str) -> None:
         self._source = source
@@ -127,6 +153,10 @@ class Session:
             self.sources.extend([""] * missing + [source])
         else:
             self.sources[self._number] = source
+        self._keep_source(source)
+
+    def _keep_source(self, source: str) -> None:
+        """Have Python know the source of what is compiled next."""
         # Split where Python's own reader splits: at no other kind of line end.
         lines = list(io.StringIO(source, newline=None))
         if lines and not lines[-1].endswith("\n"):
@@ -135,13 +165,21 @@ class Session:
         _cache[self._file] = (len(source), None, lines, self._file)
         linecache.cache = _cache
 
-    def _evaluate(self, source: str, *, is_shown: bool) -> object:
+    def _evaluate(
+        self, source: str, *, is_shown: bool, call: Callable[..., object] | None = None
+    ) -> object:
         tree, source = self._parse(source)
         if len(tree.body) == 1 and self._is_bare_command(tree.body[0], source):
             tree, source = self._parse(notation.bare_command(source) or source)
+        mode = self._interactivity() if is_shown else LAST_EXPRESSION
+        if mode == "last_expr_or_assign":
+            _add_assigned(tree)
+        elif mode != LAST_EXPRESSION:
+            self._run_each(tree, mode, source)
+            return None
         last = tree.body[-1] if tree.body else None
         if not isinstance(last, ast.Expr):
-            self._execute(self._compiled(tree, "exec"))
+            self._execute(self._compiled(tree, "exec"), call)
             return None
         # Both are compiled before either runs: a cell with an error in its last line does nothing.
         expression = self._compiled(ast.Expression(last.value), "eval")
@@ -149,8 +187,8 @@ class Session:
             self._ready_loop()  # before anything happens: half made by an interrupt, it complains
         del tree.body[-1]
         if tree.body:
-            self._execute(self._compiled(tree, "exec"))
-        value = self._execute(expression)
+            self._execute(self._compiled(tree, "exec"), call)
+        value = self._execute(expression, call)
         if is_shown and value is not None and not _ends_with_semicolon(source, last):
             self._keep(value)
             self._show(value)
@@ -215,7 +253,7 @@ class Session:
         ast.increment_lineno(tree, -1)
         return tree
 
-    def _compiled(self, tree: ast.Module | ast.Expression, mode: str) -> CodeType:
+    def _compiled(self, tree: ast.Module | ast.Expression | ast.Interactive, mode: str) -> CodeType:
         code = _compile(tree, self._file, mode, _ASYNC | self._futures, dont_inherit=True)
         assert isinstance(code, CodeType)
         # `from __future__ import …` holds for the cells that follow, as at Python's own prompt.
@@ -224,10 +262,42 @@ class Session:
 
     # ---- running -------------------------------------------------------------------------------
 
-    def _execute(self, code: CodeType) -> object:
+    def _execute(self, code: CodeType, call: Callable[..., object] | None = None) -> object:
         if code.co_flags & inspect.CO_COROUTINE:
             return self._wait_for(code)
-        return _eval(code, self.names)
+        return _eval(code, self.names) if call is None else call(_eval, code, self.names)
+
+    def _interactivity(self) -> str:
+        """Which statements show their values: what code has set for IPython, which has the name."""
+        module: Any = _modules.get("IPython.core.interactiveshell")
+        its = None if module is None else vars(module.InteractiveShell).get(INTERACTIVITY)
+        return self.interactivity or (its if isinstance(its, str) else LAST_EXPRESSION)
+
+    def _run_each(self, tree: ast.Module, mode: str, source: str) -> None:
+        """Run statement by statement; show the values of some, as Python's own prompt does."""
+        if mode not in ("all", "last", "none"):
+            raise ValueError(f"Interactivity was {mode!r}")
+        last = tree.body[-1] if tree.body else None
+        is_quiet = isinstance(last, ast.Expr) and _ends_with_semicolon(source, last)
+        steps = []
+        for statement in tree.body:
+            is_shown = mode == "all" or (mode == "last" and statement is last)
+            shown, plain = ast.Interactive([statement]), ast.Module([statement], type_ignores=[])
+            steps.append(
+                self._compiled(shown, "single") if is_shown else self._compiled(plain, "exec")
+            )
+
+        def show(value: object) -> None:
+            if value is not None and not is_quiet:
+                self._keep(value)
+                self._show(value)
+
+        before, sys.displayhook = sys.displayhook, show
+        try:
+            for code in steps:
+                self._execute(code)
+        finally:
+            sys.displayhook = before
 
     def _ready_loop(self) -> asyncio.AbstractEventLoop:
         if self._loop is None or self._loop.is_closed():
@@ -272,6 +342,19 @@ class Session:
             oldest = next(iter(self._results))
             del self._results[oldest]
             self.names.pop(f"_{oldest}", None)
+
+
+def _add_assigned(tree: ast.Module) -> None:
+    """Add the name that the last statement gives a value to, so that it is shown."""
+    match tree.body[-1:]:
+        case [ast.Assign(targets=[ast.Name(id=name)])]:
+            pass
+        case [ast.AugAssign(target=ast.Name(id=name)) | ast.AnnAssign(target=ast.Name(id=name))]:
+            pass
+        case _:
+            return
+    shown = ast.Expr(ast.Name(name, ast.Load()))
+    tree.body.append(ast.fix_missing_locations(ast.copy_location(shown, tree.body[-1])))
 
 
 def forget_cells() -> None:

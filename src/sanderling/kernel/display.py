@@ -15,8 +15,10 @@ from types import ModuleType
 from typing import Any, cast
 
 from sanderling.kernel import mimes, protocol
+from sanderling.kernel.captured import capture_output_on
 from sanderling.kernel.channel import Channel
 from sanderling.kernel.figures import Figures, Picture
+from sanderling.kernel.formatters import FORMATTERS
 from sanderling.kernel.hooks import after_import
 from sanderling.kernel.interactive import Interactive
 from sanderling.kernel.ipython import IPython
@@ -61,11 +63,12 @@ class Display:
         self.figures = Figures(data_folder, self.show_picture)
         self.interactive = Interactive(data_folder, self.show_bundle)
         self._windows = Windows(self.show_picture, self.show, self._identified)
-        self._ipython = IPython(self.display, self.publish, self.clear)
+        self._ipython = IPython(self.display, self.publish, self.clear, capture_output_on(channel))
         self._channel = channel
         self._count = 0
         self._identity: tuple[str | None, bool] = (None, False)
         self._known: dict[str, None] = {}  # display ids that were shown
+        self._seen: object = None  # what the cell has shown under another shape
 
     def install(self) -> None:
         """Have figures and pictures shown wherever libraries would open a window."""
@@ -77,6 +80,7 @@ class Display:
 
     def begin(self) -> None:
         """A new cell: nothing has been shown in it."""
+        self._seen = None
         self.figures.begin()
         self.interactive.begin()
         self._windows.begin()
@@ -87,7 +91,7 @@ class Display:
 
         is_wanted: False: leave out a figure whose picture the cell has shown already.
         """
-        if type(value) in _PLAIN:
+        if type(value) in _PLAIN and not FORMATTERS.is_in_use:
             self.show_text(pretty(value))
         elif self.figures.is_figure(value):
             self.figures.show(value, is_wanted=is_wanted)
@@ -96,7 +100,12 @@ class Display:
 
     def show_result(self, value: object) -> None:
         """Show the value of a cell's last expression."""
-        self.show(value, is_wanted=False)
+        if value is not self._seen:
+            self.show(value, is_wanted=False)
+
+    def note_seen(self, value: object) -> None:
+        """Do not show `value` as the running cell's result: the cell has shown it, or more."""
+        self._seen = value
 
     def display(
         self,
@@ -196,7 +205,11 @@ class Display:
                 pass
             else:
                 return
-        bundle = mimes.bundle_of(value, include, exclude)
+        try:
+            bundle = mimes.bundle_of(value, include, exclude)
+        except OSError:  # of IPython's own, which was given a file that is not there
+            self.show_text(pretty(value))
+            raise
         if mimes.TEXT not in bundle and not mimes.is_picture(bundle):
             is_wanted = not (include and mimes.TEXT not in include)
             if is_wanted and not (exclude and mimes.TEXT in exclude):

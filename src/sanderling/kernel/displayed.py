@@ -113,6 +113,9 @@ class SVG(DisplayObject):
 class Javascript(DisplayObject):
     """A script, which nobody runs here."""
 
+    def _repr_javascript_(self) -> Any:
+        return self.data
+
 
 class JSON(DisplayObject):
     """A tree of data."""
@@ -165,7 +168,9 @@ class Image(_Media):
         if self.data is None:
             return {"text/html": f'<img src="{html.escape(self.url or "")}"/>'}
         if isinstance(self.data, str):
-            return {"image/svg+xml": self.data} if "<svg" in self.data else {}
+            if "<svg" not in self.data:
+                raise FileNotFoundError(f"No such file or directory: '{self.data}'")
+            return {"image/svg+xml": self.data}
         return {_picture_mime(self.data) or self._mime(): self._encoded()}
 
 
@@ -178,6 +183,10 @@ class Audio(_Media):
         if rate is not None and data is not None:
             data = _wave(data, rate)
         super().__init__(data, **options)
+        if self.data is not None and not isinstance(self.data, bytes):
+            raise ValueError(
+                "rate must be specified when data is a numpy array or list of audio samples."
+            )
 
     def _repr_html_(self) -> str:
         source = self._source()

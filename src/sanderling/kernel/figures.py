@@ -23,7 +23,7 @@ from typing import Any, cast
 
 from sanderling.kernel import protocol
 from sanderling.kernel.charts import Charts
-from sanderling.kernel.hooks import after_import as after_import  # noqa: PLC0414 - for its old users
+from sanderling.kernel.hooks import after_import
 
 # What may stand for a shown picture: a chart saved as PDF is a file, not the picture.
 _PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".gif", ".webp", ".svg"})

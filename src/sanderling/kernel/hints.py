@@ -10,18 +10,21 @@ from __future__ import annotations
 
 import bdb
 import difflib
+import itertools
 import os
 import re
+import shutil
+import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from types import FrameType
 from typing import Any
 
-from sanderling.kernel import packages, protocol
+from sanderling.kernel import installers, packages, protocol
 
 _NAMES_MAX = 12  # that are listed
 _LABELS_MAX = 2000  # that are compared
-_ENTRIES_MAX = 5000  # of folders that are looked through for a file
+_ENTRIES_MAX = 5000  # of folders that are looked through for a file, in all
 _LABEL_CHARS_MAX = 60
 _PATH_CHARS_MAX = 300
 _ENCODINGS = ("cp1252", "latin-1")
@@ -88,22 +91,31 @@ _GONE = {
     ("collections", "Callable"): "collections.abc.Callable",
     ("fractions", "gcd"): "math.gcd",
 }
-# Arguments that functions no longer take → what to write.
+# Arguments that functions no longer take → what to write. The functions, as errors name them, or
+# what a library calls those that it checks itself.
+_READERS = "read_csv|read_table|read_fwf|read_excel"
 _GONE_ARGUMENTS = {
-    "error_bad_lines": 'on_bad_lines="skip"',
-    "warn_bad_lines": 'on_bad_lines="warn"',
-    "squeeze": '.squeeze("columns") on the result',
-    "infer_datetime_format": "nothing: it is inferred",
-    "line_terminator": "lineterminator",
-    "sparse": "sparse_output",
-    "normalize": "a StandardScaler before the model",
-    "squared": "root_mean_squared_error instead of mean_squared_error(…, squared=False)",
-    "base_estimator": "estimator",
-    "affinity": "metric",
-    "shade": "fill",
-    "ci": "errorbar",
-    "use_line_collection": "nothing: it is always so",
+    "error_bad_lines": (_READERS, 'on_bad_lines="skip"'),
+    "warn_bad_lines": (_READERS, 'on_bad_lines="warn"'),
+    "squeeze": (_READERS, '.squeeze("columns") on the result'),
+    "infer_datetime_format": (f"to_datetime|{_READERS}", "nothing: it is inferred"),
+    "line_terminator": (r".*to_csv", "lineterminator"),
+    "sparse": (r"OneHotEncoder\..*", "sparse_output"),
+    "normalize": (
+        r"(LinearRegression|Ridge|Lasso|ElasticNet|Lars)\w*\..*",
+        "a StandardScaler before the model",
+    ),
+    "squared": (
+        r"|mean_squared\w*",
+        "root_mean_squared_error instead of mean_squared_error(…, squared=False)",
+    ),
+    "base_estimator": (r"(AdaBoost|Bagging|Calibrated)\w*\..*", "estimator"),
+    "affinity": (r"(Agglomerative|Feature)\w*\..*", "metric"),
+    "use_line_collection": (r"(\w+\.)?stem", "nothing: it is always so"),
 }
+_NUMERIC_ONLY = "Only columns of numbers can be used: numeric_only=True, or choose columns."
+_CONVERTING = frozenset({"astype", "map", "apply"})
+_TO_NUMERIC = 'pd.to_numeric(values, errors="coerce") makes NaN of what is not a number.'
 
 
 def hint(error: BaseException, *, data_folder: str, is_first_cell: bool) -> str | None:
@@ -114,6 +126,12 @@ def hint(error: BaseException, *, data_folder: str, is_first_cell: bool) -> str 
             told = _of_labels(error)
         case ModuleNotFoundError() if error.name:
             told = packages.of_missing(error.name)
+        case ImportError():
+            told = _of_import(error)
+        case FileNotFoundError() | NotADirectoryError() | PermissionError() if started := _started(
+            error
+        ):
+            told = _of_program(error, started, data_folder)
         case FileNotFoundError() | NotADirectoryError():
             told = _of_files(error.filename, data_folder)
         case PermissionError() if isinstance(error.filename, str):
@@ -122,12 +140,16 @@ def hint(error: BaseException, *, data_folder: str, is_first_cell: bool) -> str 
             told = _of_encoding(error)
         case AttributeError():
             told = _of_attribute(error)
+        case UnboundLocalError():
+            pass  # Python has said it
         case NameError():
             told = _of_name(error, is_first_cell=is_first_cell)
         case TypeError():
             told = _of_arguments(error)
         case ValueError():
             told = _of_numbers(error)
+        case subprocess.CalledProcessError() if installers.is_installer(error.cmd):
+            told = packages.refusal()
         case bdb.BdbQuit():
             told = "Nobody can type commands of the debugger here. Print the values."
     return None if told is None else protocol.clean(told, protocol.ERROR_MESSAGE_CHARS_MAX)
@@ -171,15 +193,24 @@ def _of_labels(error: KeyError) -> str | None:
     searched: Any = None
     for function, value in _locals_of(error, kinds):
         if isinstance(value, pandas.Index):
-            searched = value if searched is None else searched
+            if searched is None or isinstance(key, tuple):
+                searched = value  # of the levels of a MultiIndex a tuple is in none
         elif isinstance(value, pandas.DataFrame):
             is_row = searched is not None and searched is not value.columns and function == "xs"
             axis, what = (value.index, "rows") if is_row else (value.columns, "columns")
             if searched is None or searched.equals(axis):
-                return _labels(axis, f"The {what} are", key)
+                rows = _rows_of(error, value, key) if axis is value.columns else ""
+                return _labels(axis, f"The {what} are", key) + rows
         elif searched is None or searched.equals(value.index):
             return _labels(value.index, "The labels are", key)
     return None if searched is None else _labels(searched, "The labels are", key)
+
+
+def _rows_of(error: KeyError, table: Any, key: object) -> str:
+    """The rows too, if `table.loc[a, b]` may have meant one of several levels."""
+    is_loc = any(frame.f_code.co_name == "_getitem_lowerdim" for frame in _frames(error))
+    is_meant = is_loc and table.index.nlevels > 1
+    return f" {_labels(table.index, 'The rows are', key)}" if is_meant else ""
 
 
 def _labels(index: Any, what: str, key: object) -> str:
@@ -188,11 +219,12 @@ def _labels(index: Any, what: str, key: object) -> str:
         return f"{what}: none."
     if type(index).__name__ == "RangeIndex" or (count > _NAMES_MAX and index.dtype.kind in "iufM"):
         return f"{what} {_label(index[0])} to {_label(index[-1])} ({count:,})."
-    return f"{what}: {_closest(list(index[:_LABELS_MAX]), key, count)}."
+    listed = _closest(list(index[:_LABELS_MAX]), key, f"{count:,}")
+    return f"{what}: {listed}."
 
 
-def _closest(labels: list[Any], key: object, count: int) -> str:
-    """List labels, those first that are like the key."""
+def _closest(labels: list[Any], key: object, count: str) -> str:
+    """List labels, those first that are like the key. `count`: how many there are."""
     wanted = str(key).strip("[]'\"").casefold()
     texts = {str(label).casefold().strip(): label for label in labels}
     close = [texts[t] for t in difflib.get_close_matches(wanted, texts, n=3, cutoff=0.6)]
@@ -203,7 +235,7 @@ def _closest(labels: list[Any], key: object, count: int) -> str:
     for label in [*close, *labels]:
         if not any(label is other for other in shown):
             shown.append(label)
-    more = f", … ({count:,} in all)" if count > _NAMES_MAX else ""
+    more = f", … ({count} in all)" if len(shown) > _NAMES_MAX else ""
     return ", ".join(_label(label) for label in shown[:_NAMES_MAX]) + more
 
 
@@ -226,35 +258,70 @@ def _of_files(path: object, data_folder: str) -> str | None:
         return f"There is {', '.join(_label(p, _PATH_CHARS_MAX) for p in elsewhere[:3])}."
     is_there = os.path.isdir(folder)
     looked_at = folder if is_there else data_folder
-    names = [e.name + "/" * e.is_dir() for e in _entries(looked_at)]
+    names = [e.name + "/" * e.is_dir() for e in _entries(looked_at, _LABELS_MAX + 1)]
     start = "" if is_there else f"There is no folder {_label(folder, _PATH_CHARS_MAX)}. "
     if not names:
         return f"{start}{looked_at} is empty."
+    count = f"{len(names):,}"
+    if len(names) > _LABELS_MAX:
+        count, names = f"more than {_LABELS_MAX:,}", names[:_LABELS_MAX]
     names.sort()
-    return f"{start}In {looked_at}: {_closest(names, wanted, len(names))}."
+    return f"{start}In {looked_at}: {_closest(names, wanted, count)}."
 
 
-def _entries(folder: str) -> list[os.DirEntry[str]]:
+def _entries(folder: str, most: int) -> list[os.DirEntry[str]]:
+    """At most so many of what is in a folder, less what is hidden."""
     try:
         with os.scandir(folder) as entries:
-            found = [e for e, _ in zip(entries, range(_ENTRIES_MAX), strict=False)]
+            seen = (e for e in itertools.islice(entries, _ENTRIES_MAX) if e.name[:1] != ".")
+            return list(itertools.islice(seen, most))
     except OSError:
         return []
-    return [e for e in found if not e.name.startswith(".")]
 
 
 def _named(name: str, data_folder: str) -> list[str]:
     """Paths below the data folder whose last part is `name`, in any case of letters."""
     found: list[str] = []
-    folders, seen = [data_folder], 0
-    while folders and seen < _ENTRIES_MAX:
-        for entry in _entries(folders.pop()):
-            seen += 1
+    folders, room = [data_folder], _ENTRIES_MAX
+    for folder in folders:  # which grows: what lies deep comes last
+        for entry in _entries(folder, room):
+            room -= 1
             if entry.name.casefold() == name.casefold():
                 found.append(entry.path)
             if entry.is_dir(follow_symlinks=False):
                 folders.append(entry.path)
+        room -= 1
+        if room <= 0:
+            break
     return sorted(found)
+
+
+def _started(error: OSError) -> FrameType | None:
+    """The frame of `subprocess` in which a program was to be started."""
+    for frame in _frames(error):
+        if frame.f_code is subprocess.Popen._execute_child.__code__:  # type: ignore[attr-defined,unused-ignore]  # noqa: SLF001
+            return frame
+    return None
+
+
+def _of_program(error: OSError, started: FrameType, data_folder: str) -> str | None:
+    """What to do about a program that cannot be started."""
+    program, folder = error.filename, started.f_locals.get("cwd")
+    if not isinstance(program, str) or not program:
+        return None
+    if folder is not None and os.fspath(folder) == program and not os.path.isdir(program):
+        return _of_files(program, data_folder)
+    name = _label(program)
+    if isinstance(error, PermissionError):
+        return f"{name} cannot be executed: start its interpreter (bash, python3) with it."
+    words = program.split()
+    if len(words) > 1 and shutil.which(words[0]):
+        return f"Without shell=True a command is a list: {str(words)[:_PATH_CHARS_MAX]}."
+    if os.path.exists(program):
+        return f"{name} is there, but the interpreter that its first line names is not."
+    if "/" in program:
+        return _of_files(program, data_folder)
+    return f"The program {name} is not installed, and none can be. Use what Python has."
 
 
 def _of_encoding(error: UnicodeDecodeError) -> str | None:
@@ -283,21 +350,39 @@ def _of_attribute(error: AttributeError) -> str | None:
     owner: Any = error.obj
     if not isinstance(name, str):
         return None
-    is_module = isinstance(owner, type(sys))
-    kinds = [owner.__name__] if is_module else [c.__name__ for c in type(owner).__mro__]
-    for kind in kinds:
-        if instead := _GONE.get((kind, name)):
-            return f"This version has no `{name}`. Write: {instead}."
-    if is_module:
-        if f"{owner.__name__}.{name}" in sys.modules:
-            return None
-        close = difflib.get_close_matches(name, dir(owner), n=3, cutoff=0.75)
-        return f"Similar names there: {', '.join(close)}." if close else None
+    if isinstance(owner, type(sys)):
+        return _of_module(owner, name)
+    if gone := _gone([c.__name__ for c in type(owner).__mro__], name):
+        return gone
     pandas: Any = sys.modules.get("pandas")
     if pandas is not None and isinstance(owner, pandas.DataFrame):
         columns = [str(column) for column in owner.columns[:_LABELS_MAX]]
         if difflib.get_close_matches(name.casefold(), [c.casefold() for c in columns], cutoff=0.6):
             return _labels(owner.columns, "The columns are", name)
+    return None
+
+
+def _of_import(error: ImportError) -> str | None:
+    """What is called nearly so where a name cannot be imported from."""
+    found = re.match(r"cannot import name '(\w+)' from '([\w.]+)'", str(error))
+    module = sys.modules.get(found[2]) if found else None
+    return None if found is None or module is None else _of_module(module, found[1])
+
+
+def _of_module(module: Any, name: str) -> str | None:
+    """What a module has instead of a name."""
+    if gone := _gone([module.__name__], name):
+        return gone
+    if f"{module.__name__}.{name}" in sys.modules:
+        return None
+    close = difflib.get_close_matches(name, dir(module), n=3, cutoff=0.75)
+    return f"Similar names there: {', '.join(close)}." if close else None
+
+
+def _gone(kinds: Iterable[str], name: str) -> str | None:
+    for kind in kinds:
+        if instead := _GONE.get((kind, name)):
+            return f"This version has no `{name}`. Write: {instead}."
     return None
 
 
@@ -314,16 +399,35 @@ def _of_name(error: NameError, *, is_first_cell: bool) -> str | None:
 
 def _of_arguments(error: TypeError) -> str | None:
     text = str(error)
-    found = re.search(r"unexpected keyword argument '(\w+)'", text)
-    if found and (instead := _GONE_ARGUMENTS.get(found[1])):
-        return f"This version has no `{found[1]}`. Use {instead}."
+    found = re.match(r"(?:(\S+)\(\) )?got an unexpected keyword argument '(\w+)'", text)
+    if found:
+        functions, instead = _GONE_ARGUMENTS.get(found[2], (None, ""))
+        if functions is None or not re.fullmatch(functions, found[1] or ""):
+            return None
+        return f"This version has no `{found[2]}`. Use {instead}."
     if "agg function failed" in text or "does not support operation" in text:
-        return "Only columns of numbers can be used: numeric_only=True, or choose columns."
+        return _NUMERIC_ONLY
+    if "Cannot perform reduction" in text:
+        return _of_text(error)
     return None
 
 
 def _of_numbers(error: ValueError) -> str | None:
-    is_pandas = any(map(_is_of_pandas, _frames(error)))
-    if is_pandas and str(error).startswith("could not convert string to float"):
-        return "Only columns of numbers can be used: numeric_only=True, or choose columns."
-    return None
+    """What to do about text where pandas needs numbers."""
+    is_text = str(error).startswith(
+        ("could not convert string to float", "invalid literal for int")
+    )
+    return _of_text(error) if is_text else None
+
+
+def _of_text(error: BaseException) -> str | None:
+    """What to do about text where numbers are needed, by what pandas was asked for."""
+    run = itertools.takewhile(_is_of_pandas, _frames(error))
+    asked = [frame.f_code.co_name for frame in run if frame.f_code.co_name != "wrapper"]
+    if not asked:
+        return None
+    if asked[-1] in ("__array__", "to_numpy"):
+        return "Only numbers can be used: choose columns, or encode text (pd.get_dummies)."
+    pandas: Any = sys.modules["pandas"]
+    has_columns = any(True for _ in _locals_of(error, (pandas.DataFrame,)))
+    return _NUMERIC_ONLY if has_columns and asked[-1] not in _CONVERTING else _TO_NUMERIC

@@ -38,6 +38,10 @@ class _Finder:
         return spec
 
 
+def do_nothing(*_arguments: object, **_options: object) -> None:
+    """Stand in for what has nothing to do here."""
+
+
 def after_import(hooks: Mapping[str, Callable[[ModuleType], None]]) -> None:
     """Call each hook with its module: now if it is loaded, and whenever it is loaded later."""
     for name, hook in hooks.items():

@@ -9,6 +9,8 @@ one that code has saved as HTML itself is not saved again.
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import hashlib
 import importlib
 import importlib.util
@@ -23,7 +25,7 @@ from typing import Any, cast
 
 from sanderling.kernel import mimes, protocol
 from sanderling.kernel.figures import picture_name
-from sanderling.kernel.hooks import after_import
+from sanderling.kernel.hooks import after_import, do_nothing
 
 _KEPT_MAX = 200  # figures of which is known where they were saved
 _SCALE = 2  # of pictures: sharp on every screen
@@ -57,7 +59,7 @@ class Interactive:
         self._data_folder = data_folder
         self._show_bundle = show_bundle
         self._saved: dict[str, str] = {}  # digest of a figure's JSON -> path of its HTML
-        self._written: dict[int, str] = {}  # id of a figure -> where the cell has saved it
+        self._saved_in_cell: dict[str, str] = {}  # the same of those that have no JSON
         self._shown: dict[str, object] = {}  # digests in the running cell
 
     def install(self) -> None:
@@ -65,11 +67,13 @@ class Interactive:
         after_import(
             {
                 "plotly.basedatatypes": self._wrap_plotly,
+                "plotly.io._html": self._wrap_plotly_html,
                 "plotly.io._renderers": self._wrap_plotly_io,
                 "plotly.offline.offline": _wrap_plotly_offline,
                 "altair.vegalite.v5.api": self._wrap_altair,
                 "altair.vegalite.v6.api": self._wrap_altair,
                 "bokeh.io.showing": self._wrap_bokeh,
+                "bokeh.io.saving": self._wrap_bokeh_saving,
                 "bokeh.io.output": _wrap_bokeh_output,
             }
         )
@@ -77,31 +81,26 @@ class Interactive:
     def begin(self) -> None:
         """A new cell: nothing was shown in it."""
         self._shown.clear()
-        self._written.clear()
+        self._saved_in_cell.clear()
 
     def show(self, value: object) -> bool:
         """Show `value` if it is such a figure; return whether it is."""
-        library = (type(value).__module__ or "").partition(".")[0]
-        draw = _DRAWINGS.get(library)
-        drawn = None if draw is None or isinstance(value, type) else draw(value)
-        if drawn is None:
-            return False
-        self._show_drawn(value, drawn)
-        return True
+        drawn = _drawn(value)
+        if drawn is not None:
+            self._show_drawn(value, drawn)
+        return drawn is not None
 
-    def _show_drawn(self, value: object, drawn: _Drawn) -> None:
-        digest = hashlib.sha256(drawn.spec.encode("utf-8", "replace")).hexdigest()
-        if digest in self._shown:
+    def _show_drawn(self, value: object, drawn: _Drawn, wanted_path: str | None = None) -> None:
+        """`wanted_path`: where the code says that it wants the file."""
+        digest = _digest(drawn)
+        if digest in self._shown and wanted_path is None:
             return
         self._shown[digest] = value
-        path = self._written.get(id(value)) or self._saved.get(digest)
-        if path is None or not os.path.exists(path):
-            path = self._free_path(drawn.title)
+        path = self._saved_in_cell.get(digest) or self._saved.get(digest)
+        if wanted_path is not None or path is None or not os.path.exists(path):
+            path = wanted_path or self._free_path(drawn.title)
             drawn.write(path)
-        if drawn.mime is not None:
-            self._saved[digest] = path
-            if len(self._saved) > _KEPT_MAX:
-                del self._saved[next(iter(self._saved))]
+        self._remember(drawn, path)
         title = f' "{drawn.title}"' if drawn.title else ""
         bundle: mimes.Bundle = {mimes.TEXT: f"[interactive {drawn.what}{title}, saved as {path}]"}
         if drawn.mime is not None and len(drawn.spec) < protocol.PARTS_BYTES_MAX // 2:
@@ -122,62 +121,135 @@ class Interactive:
             path = os.path.join(self._data_folder, f"{stem}_{number}.html")
         return path
 
+    def _remember(self, drawn: _Drawn, path: str) -> None:
+        """Note that the file at `path` now has this figure, and no other."""
+        for known in (self._saved, self._saved_in_cell):
+            for digest in [d for d, its_path in known.items() if its_path == path]:
+                del known[digest]
+        (self._saved if drawn.mime else self._saved_in_cell)[_digest(drawn)] = path
+        if len(self._saved) > _KEPT_MAX:
+            del self._saved[next(iter(self._saved))]
+
+    def _note_saved(self, value: object, file: object) -> None:
+        """Note that code has saved a figure itself, if people can find the file."""
+        path = self._path_below(file)
+        if path is not None:
+            with contextlib.suppress(Exception):  # it is saved, whatever its own code says now
+                drawn = _drawn(value)
+                if drawn is not None:
+                    self._remember(drawn, path)
+
+    def _path_below(self, file: object) -> str | None:
+        """Return the absolute path of a file below the data folder."""
+        if not isinstance(file, str | os.PathLike):
+            return None
+        path = os.path.abspath(os.fsdecode(file))
+        return path if path.startswith(self._data_folder.rstrip("/") + "/") else None
+
     # ---- the libraries' own ways to show -------------------------------------------------------
 
-    def _wrap_plotly(self, module: ModuleType) -> None:
-        figure: Any = cast("Any", module).BaseFigure
-        write_html = figure.write_html
-
-        def write_html_and_remember(this: Any, file: Any, *args: Any, **kwargs: Any) -> object:
-            result = write_html(this, file, *args, **kwargs)
-            if isinstance(file, str | os.PathLike):
-                path = os.path.abspath(os.fspath(file))
-                if path.startswith(self._data_folder.rstrip("/") + "/"):
-                    self._written[id(this)] = path
-            return result
+    def _method(self) -> Callable[..., None]:
+        """Return what becomes a class's method `show`."""
 
         def show(this: object, *_args: object, **_options: object) -> None:
             self.show(this)
 
-        figure.write_html, figure.show = write_html_and_remember, show
-        figure._ipython_display_ = show
+        return show
+
+    def _wrap_plotly(self, module: ModuleType) -> None:
+        figure: Any = cast("Any", module).BaseFigure
+        figure.show = figure._ipython_display_ = self._method()
+
+    def _wrap_plotly_html(self, module: ModuleType) -> None:
+        names: Any = module
+        write_html = names.write_html
+
+        @functools.wraps(write_html)
+        def write_html_and_note(fig: Any, file: Any, *args: Any, **options: Any) -> None:
+            write_html(fig, file, *args, **options)
+            self._note_saved(_plotly_figure(fig), file)
+
+        names.write_html = write_html_and_note
 
     def _wrap_plotly_io(self, module: ModuleType) -> None:
         def show(fig: Any, *_args: object, **_options: object) -> None:
-            if isinstance(fig, dict):
-                fig = cast("Any", _modules["plotly.graph_objects"]).Figure(fig)
-            self.show(fig)
+            self.show(_plotly_figure(fig))
 
         cast("Any", module).show = show
 
     def _wrap_altair(self, module: ModuleType) -> None:
-        def show(this: object, *_args: object, **_options: object) -> None:
-            self.show(this)
-
         chart: Any = cast("Any", module).TopLevelMixin
-        chart.show = chart.display = show
+        save = chart.save
+
+        @functools.wraps(save)
+        def save_and_note(
+            this: Any, fp: Any, format: Any = None, *args: Any, **options: Any
+        ) -> Any:
+            result = save(this, fp, format, *args, **options)
+            if format == "html" or (format is None and str(fp).endswith(".html")):
+                self._note_saved(this, fp)
+            return result
+
+        chart.save, chart.show = save_and_note, self._method()
+        chart.display = chart.show
 
     def _wrap_bokeh(self, module: ModuleType) -> None:
         def show(obj: object, *_args: object, **_options: object) -> None:
-            if not self.show(obj):
+            drawn = _drawn(obj)
+            if drawn is None:
                 raise TypeError(f"{type(obj).__name__} cannot be shown here.")
+            # What `output_file` was told. Bokeh writes it again with every `show`.
+            file: Any = cast("Any", importlib.import_module("bokeh.io.state")).curstate().file
+            self._show_drawn(obj, drawn, None if file is None else self._path_below(file.filename))
 
         cast("Any", module).show = show
 
+    def _wrap_bokeh_saving(self, module: ModuleType) -> None:
+        names: Any = module
+        write = getattr(names, "_save_helper", None)
+        if write is None:
+            return
+
+        # Not `save`: its warnings name the line that called it, which is to be the user's.
+        @functools.wraps(write)
+        def write_and_note(obj: Any, filename: Any, *args: Any, **options: Any) -> None:
+            write(obj, filename, *args, **options)
+            self._note_saved(obj, filename)
+
+        names._save_helper = write_and_note  # noqa: SLF001 - bokeh has no other place for it
+
 
 def _wrap_plotly_offline(module: ModuleType) -> None:
-    cast("Any", module).init_notebook_mode = _do_nothing
+    cast("Any", module).init_notebook_mode = do_nothing
 
 
 def _wrap_bokeh_output(module: ModuleType) -> None:
-    cast("Any", module).output_notebook = _do_nothing
-
-
-def _do_nothing(*_args: object, **_options: object) -> None:
-    """There is no page to be prepared."""
+    cast("Any", module).output_notebook = do_nothing
 
 
 # ---- what each library makes of a figure --------------------------------------------------------
+
+
+def _drawn(value: object) -> _Drawn | None:
+    """Return what its library makes of `value`, if it is such a figure."""
+    home: object = type(value).__module__  # which a class may have set to anything
+    draw = _DRAWINGS.get(home.partition(".")[0]) if isinstance(home, str) else None
+    return None if draw is None or isinstance(value, type) else draw(value)
+
+
+def _digest(drawn: _Drawn) -> str:
+    """The same for the same figure, however its library orders its JSON this time."""
+    spec = drawn.spec
+    if drawn.mime is not None:
+        spec = json.dumps(json.loads(spec), sort_keys=True)
+    return hashlib.sha256(spec.encode("utf-8", "replace")).hexdigest()
+
+
+def _plotly_figure(given: Any) -> Any:
+    """The figure that a dict describes; plotly's functions take either."""
+    if not isinstance(given, dict):
+        return given
+    return cast("Any", importlib.import_module("plotly.graph_objects")).Figure(given)
 
 
 def _plotly(value: Any) -> _Drawn | None:

@@ -19,7 +19,7 @@ from types import ModuleType
 from typing import Any, cast
 
 from sanderling.kernel import displayed
-from sanderling.kernel.hooks import after_import
+from sanderling.kernel.hooks import after_import, do_nothing
 
 _SUBMODULES = frozenset({"core", "display", "lib", "utils", "testing", "terminal", "paths"})
 _RELEASE = frozenset({"__version__", "version_info"})
@@ -35,8 +35,10 @@ class IPython:
         display: Callable[..., Any],
         publish: Callable[..., Any],
         clear: Callable[..., Any],
+        capture_output: type,
     ) -> None:
         self._display, self._publish, self._clear = display, publish, clear
+        self._capture_output = capture_output
 
     def install(self) -> None:
         """Do so from the next import on."""
@@ -44,11 +46,15 @@ class IPython:
             {
                 "IPython.core.display_functions": self._wrap_functions,
                 "IPython.core.getipython": _wrap_getipython,
+                "IPython.utils.capture": self._wrap_capture,
                 "matplotlib_inline.backend_inline": _wrap_inline_backend,
                 "tqdm.notebook": _wrap_tqdm,
             }
         )
         sys.meta_path.insert(0, cast("Any", _Finder(self._wrap_functions)))
+
+    def _wrap_capture(self, module: ModuleType) -> None:
+        cast("Any", module).capture_output = self._capture_output
 
     def _wrap_functions(self, module: ModuleType) -> None:
         functions: Any = module
@@ -182,7 +188,7 @@ def _wrap_getipython(module: ModuleType) -> None:
 def _wrap_inline_backend(module: ModuleType) -> None:
     """Its functions would start a whole IPython; pictures are PNG here whatever they say."""
     backend: Any = module
-    backend.set_matplotlib_formats = backend.set_matplotlib_close = _do_nothing
+    backend.set_matplotlib_formats = backend.set_matplotlib_close = do_nothing
 
 
 def _wrap_tqdm(module: ModuleType) -> None:
@@ -191,7 +197,3 @@ def _wrap_tqdm(module: ModuleType) -> None:
     notebook: Any = module
     notebook.tqdm = notebook.tqdm_notebook = standard.tqdm
     notebook.trange = notebook.tnrange = standard.trange
-
-
-def _do_nothing(*_arguments: object, **_options: object) -> None:
-    """There is nothing to be set."""

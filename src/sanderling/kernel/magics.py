@@ -13,7 +13,6 @@ import functools
 import importlib
 import itertools
 import os
-import pstats
 import re
 import shlex
 import sys
@@ -23,7 +22,6 @@ from typing import Any, NamedTuple, Protocol
 from sanderling.kernel import (
     captured,
     inspection,
-    packages,
     pretty,
     reloading,
     running,
@@ -35,7 +33,7 @@ from sanderling.kernel.shell import SList
 
 # They set up a notebook's own screen; here there is nothing to set up.
 _WITHOUT_EFFECT = frozenset(
-    "autosave colors config gui logoff logstart logstop matplotlib pdb pprint reload_ext "
+    "autosave colors gui logoff logstart logstop matplotlib pdb pprint reload_ext "
     "unload_ext xmode".split()
 )
 _SHELL_NAMES = {
@@ -78,8 +76,11 @@ class Evaluator(Protocol):
     names: dict[str, Any]
     sources: list[str]
     channel: Channel | None
+    interactivity: str | None
 
-    def evaluate(self, source: str, *, is_shown: bool) -> object:
+    def evaluate(
+        self, source: str, *, is_shown: bool, call: Callable[..., object] | None = None
+    ) -> object:
         """Run `source` as a part of the running cell; return the value of its last expression."""
         ...
 
@@ -113,7 +114,8 @@ class Magics:
         return {
             "autoreload": self.reloader.configure,
             "cd": self._change_folder,
-            "conda": lambda arguments: print(packages.answer(f"conda {arguments}")),
+            "conda": lambda arguments: self._shell(f"conda {arguments}"),
+            "config": self._configure,
             "env": self._environment,
             "hist": self._history,
             "history": self._history,
@@ -123,9 +125,9 @@ class Magics:
             "pdoc": lambda name: self._tell(name, inspection.documentation),
             "pinfo": lambda name: self._explain(name, is_long=False),
             "pinfo2": lambda name: self._explain(name, is_long=True),
-            "pip": lambda arguments: print(packages.answer(f"pip {arguments}")),
+            "pip": lambda arguments: self._shell(f"pip {arguments}"),
             "precision": self._precision,
-            "prun": self._profile,
+            "prun": lambda arguments: self._profile(arguments, None),
             "psource": lambda name: self._tell(name, lambda v: inspection.source(v, name)),
             "pwd": lambda _: os.getcwd(),
             "pycat": lambda path: print(_text_of(path)),
@@ -148,7 +150,7 @@ class Magics:
             "!": lambda _, body: self._shell_lines(body),
             "capture": self._capture,
             "file": self._write_file,
-            "prun": lambda _, body: self._profile(self._session.body_of_cell(body)),
+            "prun": self._profile,
             "script": lambda words, body: self._script(words.partition(" "), body),
             "sx": lambda _, body: self._shell_lines(body),
             "system": lambda _, body: self._shell_lines(body),
@@ -195,7 +197,7 @@ class Magics:
         """Run a command line in /bin/sh; its output goes where every program's goes."""
         self._shell(shell.filled_in(command, self._enter().names))
 
-    def shell_lines(self, command: str) -> object:
+    def shell_lines(self, command: str) -> SList:
         """Run a command line; return the lines it writes."""
         return self._shell_lines(shell.filled_in(command, self._enter().names))
 
@@ -218,14 +220,9 @@ class Magics:
     # ---- the shell and files -------------------------------------------------------------------
 
     def _shell(self, command: str) -> None:
-        if packages.is_installer(command):
-            print(packages.answer(command))
-        else:
-            self._session.names["_exit_code"] = shell.run(command)
+        self._session.names["_exit_code"] = shell.run(command)
 
     def _shell_lines(self, command: str) -> SList:
-        if packages.is_installer(command):
-            return SList(packages.answer(command).splitlines())
         lines, self._session.names["_exit_code"] = shell.lines_of(command)
         return lines
 
@@ -250,9 +247,8 @@ class Magics:
     def _environment(self, arguments: str) -> object:
         if not arguments:
             return dict(os.environ)
-        name, is_set, value = re.match(
-            r"([^\s=]+)(\s*=\s*|\s+|$)(.*)", arguments, re.DOTALL
-        ).groups()  # type: ignore[union-attr]
+        name, is_set, value = arguments.partition("=" if "=" in arguments else " ")
+        name, value = name.strip(), value.strip()
         if not is_set:
             if name not in os.environ:
                 raise UsageError(f"Environment does not have key: {name}")
@@ -278,6 +274,9 @@ class Magics:
         words = words[len(options) :]
         if not words:
             raise UsageError("`%run` needs the name of a file.")
+        if "-m" in options:
+            running.run_module(words[0], words[1:], self._session.names)
+            return
         path = os.path.expanduser(words[0])
         path = path if os.path.exists(path) or path.endswith(".py") else f"{path}.py"
         running.run_file(path, words[1:], self._session.names, is_inside="-i" in options)
@@ -300,12 +299,17 @@ class Magics:
         value = timing.timed(lambda: self._session.evaluate(source, is_shown=False))
         return None if source.rstrip().endswith(";") else value
 
-    def _profile(self, source: str) -> None:
+    def _profile(self, arguments: str, body: str | None) -> object:
+        options, statement = timing.profile_options_of(arguments)
+        source = "\n" * (self._scope.line - 1) + statement
+        if body is not None:
+            source = f"{statement}\n{body}" if statement else self._session.body_of_cell(body)
         profile = cProfile.Profile()
         try:
-            profile.runcall(self._session.evaluate, source, is_shown=False)
+            self._session.evaluate(source, is_shown=False, call=profile.runcall)
         finally:
-            pstats.Stats(profile, stream=sys.stdout).sort_stats("tottime").print_stats(30)
+            stats = timing.told_of(profile, options)
+        return stats if "r" in options else None
 
     def _measure(self, arguments: str, body: str | None) -> object:
         options, rest = timing.options_of(arguments)
@@ -364,12 +368,22 @@ class Magics:
 
     def _precision(self, arguments: str) -> str:
         numpy: Any = _modules.get("numpy")
-        digits = int(arguments) if arguments.isdigit() else None
-        if numpy is not None:
-            numpy.set_printoptions(precision=8 if digits is None else digits)
-        template = None if digits is None else f"%.{digits}f"
-        pretty.format_floats(template)
-        return template or "%r"
+        template = arguments or "%r"
+        if "%" not in template:
+            if not template.isdigit():
+                raise ValueError(f"Precision must be int or format string, not {template!r}")
+            template = f"%.{int(arguments)}f"
+        template % 3.14159  # raises if it is no template for a number
+        if numpy is not None and "%" not in arguments:
+            numpy.set_printoptions(precision=int(arguments or 8))
+        pretty.format_floats(template if arguments else None)
+        return template
+
+    def _configure(self, arguments: str) -> None:
+        """Of what can be set with `%config`, do what has an effect here."""
+        name, _, value = arguments.partition("=")
+        if name.strip().endswith("Shell.ast_node_interactivity"):
+            self._session.interactivity = value.strip().strip("'\"")
 
     def _load_extension(self, name: str) -> None:
         if name not in _EXTENSIONS:
@@ -383,12 +397,18 @@ class Magics:
         channel = self._session.channel
         assert channel is not None
         source = self._session.body_of_cell(body)
-        with captured.capturing(
-            channel, out=wanted["stdout"], err=wanted["stderr"], shown=wanted["display"]
-        ) as kept:
-            self._session.evaluate(source, is_shown=True)
-        if names:
-            self._session.names[names[0]] = kept
+        try:
+            with captured.capturing(
+                channel,
+                out=wanted["stdout"],
+                err=wanted["stderr"],
+                shown=wanted["display"],
+                is_cell=True,
+            ) as kept:
+                self._session.evaluate(source, is_shown=True)
+        finally:
+            if names:
+                self._session.names[names[0]] = kept
 
 
 class _Rich:

@@ -20,7 +20,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NoReturn
 
-from sanderling.kernel import fonts, limits, network, prompts, protocol, sentences, spawning
+from sanderling.kernel import (
+    fonts,
+    installers,
+    limits,
+    network,
+    prompts,
+    protocol,
+    sentences,
+    spawning,
+    warned,
+)
 from sanderling.kernel.border import Border
 from sanderling.kernel.capture import Streams
 from sanderling.kernel.cell import Session, forget_cells
@@ -264,6 +274,8 @@ def _prepare_interpreter(display: Display) -> None:
     names.display = display.display
     prompts.install()
     spawning.install()
+    installers.install()
+    warned.install()
     names.exit = names.quit = _exit_cell
 
 

@@ -16,22 +16,25 @@ import types
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from sanderling.kernel import protocol
+from sanderling.kernel import displayed, protocol
+from sanderling.kernel.formatters import FORMATTERS
 from sanderling.kernel.tracebacks import describe
 
-TEXT = "text/plain"
+TEXT, _FORMULA = "text/plain", "text/latex"
 PICTURES = ("image/png", "image/jpeg", "image/svg+xml", "image/gif", "image/webp")
 
 # What each method may return.
 _METHODS: Mapping[str, tuple[str, tuple[type, ...]]] = {
     "text/html": ("_repr_html_", (str,)),
     "text/markdown": ("_repr_markdown_", (str,)),
+    "text/latex": ("_repr_latex_", (str,)),
     "image/svg+xml": ("_repr_svg_", (str,)),
     "image/png": ("_repr_png_", (bytes, str)),
     "image/jpeg": ("_repr_jpeg_", (bytes, str)),
-    "text/latex": ("_repr_latex_", (str,)),
     "application/json": ("_repr_json_", (dict, list)),
+    "application/javascript": ("_repr_javascript_", (str,)),
 }
+_IPYTHONS = ("IPython.", displayed.__name__)
 _CANARY = "_ipython_canary_method_should_not_exist_"
 
 Bundle = dict[str, Any]
@@ -52,17 +55,27 @@ def method_of(value: object, name: str) -> Callable[..., Any] | None:
 
 
 def bundle_of(value: object, include: Kinds = None, exclude: Kinds = None) -> Bundle:
-    """Return what `value` offers beside its text, by media type; what fails is told on stderr."""
+    """
+    Return what `value` offers beside its text, by media type; what fails is told on stderr.
+
+    Raises:
+        OSError: an object of IPython's was given a file that cannot be read.
+    """
     bundle: Bundle = {}
     method = method_of(value, "_repr_mimebundle_")
     if method is not None:
-        offered = _result_of(lambda: method(include=include, exclude=exclude))
+        is_ipythons = str(type(value).__module__).startswith(_IPYTHONS)
+        offered = _result_of(
+            lambda: method(include=include, exclude=exclude), is_ipythons=is_ipythons
+        )
         if isinstance(offered, dict):
             bundle = {k: v for k, v in offered.items() if _is_wanted(k, include, exclude)}
     for mime, (name, kinds) in _METHODS.items():
         if mime in bundle or not _is_wanted(mime, include, exclude):
             continue
-        render = method_of(value, name)
+        if mime in PICTURES and _FORMULA in bundle:
+            continue  # a formula is read: of a picture of it nothing would be text
+        render = FORMATTERS.function_for(mime, value) or method_of(value, name)
         if render is not None:
             offered = _result_of(render)
             if isinstance(offered, kinds):
@@ -119,13 +132,15 @@ def _is_wanted(mime: object, include: Kinds, exclude: Kinds) -> bool:
     return not include or mime in include
 
 
-def _result_of(render: Callable[[], Any]) -> Any:
+def _result_of(render: Callable[[], Any], *, is_ipythons: bool = False) -> Any:
     """Return what a method does, without metadata; None, and words on stderr, if it fails."""
     try:
         offered = render()
     except NotImplementedError:
         return None
-    except Exception as error:  # noqa: BLE001 - user code; as in notebooks, its text is shown
+    except Exception as error:  # user code; as in notebooks, its text is shown
+        if is_ipythons and isinstance(error, OSError):
+            raise error from None
         sys.stderr.write(describe(error).text)
         return None
     return offered[0] if isinstance(offered, tuple) and len(offered) == 2 else offered

@@ -5,11 +5,14 @@ from __future__ import annotations
 import difflib
 import importlib.metadata
 import re
+from collections.abc import Sequence
 
 from sanderling.kernel import network
 
-_INSTALLER = re.compile(
-    r"(?:\S*python[\d.]*[ \t]+-m[ \t]+)?(?:pip3?|conda|mamba|uv pip)\b(.*)", re.DOTALL
+# Options of pip that the next word belongs to.
+_WITH_VALUE = frozenset(
+    "-c -e -f -i -r -t --constraint --editable --extra-index-url --find-links --index-url "
+    "--prefix --requirement --root --target --timeout --trusted-host".split()
 )
 _SIMILAR_MAX = 3
 
@@ -76,23 +79,24 @@ _STANDARD_INSTEAD = {
 }
 
 
-def is_installer(command: str) -> bool:
-    """Whether a command of the shell is one that installs packages."""
-    return _INSTALLER.match(command.strip()) is not None
-
-
-def answer(command: str) -> str:
-    """What is printed for `pip install x`, `pip list`."""
-    match = _INSTALLER.match(command.strip())
-    words = match[1].split() if match else []
+def answer(words: Sequence[str]) -> tuple[str, int]:
+    """What an installer says that is told to do `words` (`install -q x`), and its status."""
     there = installed()
-    if words[:1] in (["list"], ["freeze"]):
-        return "\n".join(f"{name}=={version}" for name, version in sorted(there.items()))
-    names = [re.split(r"[\[=<>!~; ]", word.strip("'\""))[0] for word in words[1:]]
-    names = [name for name in names if name and name[0] != "-"]
-    if words[:1] == ["show"]:
-        return "\n".join(_shown(name) for name in names)
-    return f"{_refusal()} `%pip list` lists them.{_notes(names, there)}"
+    order, names = words[0], _names(words[1:])
+    if order in ("list", "freeze"):
+        return "\n".join(f"{name}=={version}" for name, version in sorted(there.items())), 0
+    if order == "show":
+        return "\n".join(_shown(name) for name in names), 0
+    is_needless = (
+        order == "install" and names != [] and all(_is_there(name, there) for name in names)
+    )
+    names = [re.split(r"[\[=<>!~; ]", name)[0] for name in names]
+    return f"{refusal()}{_notes(names, there)}", 0 if is_needless else 1
+
+
+def refusal() -> str:
+    """That nothing can be installed, and what to do instead."""
+    return f"{_refusal()} `%pip list` lists them."
 
 
 def of_missing(module: str) -> str | None:
@@ -117,6 +121,19 @@ def of_missing(module: str) -> str | None:
 def installed() -> dict[str, str]:
     """Name and version of each package."""
     return {_key(d.name): d.version for d in importlib.metadata.distributions() if d.name}
+
+
+def _names(words: Sequence[str]) -> list[str]:
+    """The packages named among the words of a command."""
+    before = ["", *words]
+    return [w for b, w in zip(before, words, strict=False) if w[:1] != "-" and b not in _WITH_VALUE]
+
+
+def _is_there(requirement: str, there: dict[str, str]) -> bool:
+    """Whether a package is installed, in the version that is asked for."""
+    name, _, version = requirement.partition("==")
+    found = there.get(_key(re.split(r"[\[<>!~; ]", name)[0]))
+    return found is not None and version in ("", found)
 
 
 def _refusal() -> str:

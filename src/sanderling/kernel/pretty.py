@@ -14,7 +14,7 @@ import inspect
 import os
 import re
 import types
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from sanderling.kernel.layout import WIDTH, Layout
@@ -25,7 +25,7 @@ _BUILTIN_MODULES = (None, "__builtin__", "builtins", "exceptions")
 
 # One line whatever they hold, and the same as their repr.
 _ATOMS = {int, float, str, bool, bytes, complex, type(None)}
-_ROWS = frozenset({list, tuple})
+_ROWS, _TABLES = {list, tuple}, {dict}
 
 Printing = Callable[[Any, "Printer", bool], None]
 
@@ -49,7 +49,7 @@ def _is_short_row(value: Any, kind: type) -> bool:
     """Whether it is a plain container of a few atoms: if its repr fits into a line, it is that."""
     if kind in _ROWS:
         return len(value) < WIDTH and all(type(item) in _ATOMS for item in value)
-    if kind is dict:
+    if kind in _TABLES:
         return len(value) < WIDTH and all(
             type(key) in _ATOMS and type(item) in _ATOMS for key, item in value.items()
         )
@@ -372,7 +372,7 @@ _PRINTINGS: dict[type, Printing] = {
     re.Pattern: _print_pattern,
 }
 # By module and name: what is loaded later, or by nobody.
-_LATER_PRINTINGS: Mapping[tuple[Any, str], Printing] = {
+_LATER_PRINTINGS: dict[tuple[Any, str], Printing] = {
     ("collections", "defaultdict"): _as_call(_default),
     ("collections", "OrderedDict"): _as_call(_ordered),
     ("collections", "deque"): _as_call(_deque),
@@ -381,11 +381,41 @@ _LATER_PRINTINGS: Mapping[tuple[Any, str], Printing] = {
 }
 
 
+_ORIGINAL = dict(_PRINTINGS)
+_FAST: tuple[tuple[set[Any], frozenset[Any]], ...] = tuple(
+    (kinds, frozenset(kinds)) for kinds in (_ATOMS, _ROWS, _TABLES)
+)
+
+
+def print_by(kind: type, printing: Printing) -> None:
+    """Print values of a class, and of those that derive from it, by a function from now on."""
+    _PRINTINGS[kind] = printing
+    for kinds, _ in _FAST:
+        kinds.discard(kind)
+
+
+def print_by_name(module: str, name: str, printing: Printing) -> None:
+    """The same of a class that may not be loaded yet."""
+    _LATER_PRINTINGS[module, name] = printing
+
+
+def print_as_before(kind: Any) -> None:
+    """Print values of a class as if nothing had been said of it."""
+    if isinstance(kind, str):
+        module, _, name = kind.rpartition(".")
+        _LATER_PRINTINGS.pop((module, name), None)
+        return
+    _PRINTINGS.pop(kind, None)
+    if kind in _ORIGINAL:
+        _PRINTINGS[kind] = _ORIGINAL[kind]
+    for kinds, original in _FAST:
+        if kind in original:
+            kinds.add(kind)
+
+
 def format_floats(template: str | None) -> None:
     """Print floats by a template like `%.3f` from now on; None: as Python does."""
     if template is None:
-        _ATOMS.add(float)
-        _PRINTINGS[float] = _print_repr
+        print_as_before(float)
     else:
-        _ATOMS.discard(float)
-        _PRINTINGS[float] = lambda value, printer, _is_cycle: printer.text(template % value)
+        print_by(float, lambda value, printer, _is_cycle: printer.text(template % value))

@@ -7,7 +7,7 @@ import sys
 from types import ModuleType
 from typing import Any, NoReturn
 
-from sanderling.kernel.figures import after_import
+from sanderling.kernel.hooks import after_import
 
 _NOBODY = "does not work here: nobody can type an answer."
 

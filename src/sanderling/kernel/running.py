@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import os
+import runpy
 import sys
 import types
 from collections.abc import Sequence
@@ -40,3 +41,23 @@ def run_file(path: str, argv: Sequence[str], names: dict[str, Any], *, is_inside
         module.__dict__.pop("__file__", None)
         names.update({n: v for n, v in vars(module).items() if not n.startswith("__")})
         names["__ran__"] = module  # its functions need its names
+
+
+def run_module(name: str, argv: Sequence[str], names: dict[str, Any]) -> None:
+    """
+    Run a module, or a package's `__main__`, as `python -m` does; add what it defines to `names`.
+
+    Raises:
+        ImportError: there is none of that name.
+    """
+    before = sys.argv
+    sys.argv = [name, *argv]
+    try:
+        found = runpy.run_module(name, run_name="__main__", alter_sys=True)
+    except SystemExit as leaving:
+        if leaving.code not in (None, 0):
+            raise
+    else:
+        names.update({n: v for n, v in found.items() if not n.startswith("__")})
+    finally:
+        sys.argv = before

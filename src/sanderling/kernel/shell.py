@@ -8,6 +8,7 @@ Python go into a command by IPython's rules: `{expression}` and `$name`.
 from __future__ import annotations
 
 import builtins
+import os
 import re
 import shutil
 import string
@@ -15,6 +16,8 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
+
+from sanderling.kernel import installers
 
 # Not in '…', as the shell has it.
 _DOLLAR = re.compile(r"(.*?)\$(\$?[\w.]+)(?=(?:[^']*'[^']*')*[^']*$)", re.DOTALL)
@@ -90,10 +93,26 @@ def _fill_dollars(text: str, names: Mapping[str, Any], pieces: list[str]) -> Non
 
 def run(command: str) -> int:
     """Run a command line; return its exit status."""
+    is_kept = _is_kept(sys.stdout, 1)
     sys.stdout.flush()
-    return subprocess.call(
-        ["/bin/sh", "-c", command], stdin=subprocess.DEVNULL, stderr=subprocess.STDOUT
+    done = subprocess.run(
+        ["/bin/sh", "-c", command],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE if is_kept else None,
+        stderr=subprocess.STDOUT,
+        check=False,
     )
+    if is_kept:
+        sys.stdout.write(done.stdout.decode(errors="replace"))
+    return done.returncode
+
+
+def _is_kept(stream: Any, own: int) -> bool:
+    """Whether code has put something in a stream's place that a program cannot write to."""
+    try:
+        return bool(stream.fileno() != own)
+    except (OSError, AttributeError):
+        return True
 
 
 def lines_of(command: str) -> tuple[SList, int]:
@@ -130,18 +149,25 @@ class Script:
             CalledProcessError: it ended with another status than 0.
         """
         body = body if body.endswith("\n") else body + "\n"
+        is_shells = os.path.basename(self._command[0]) in installers.SHELLS
+        script = installers.answered(body) if is_shells else body
         sys.stdout.flush()
         done = subprocess.run(
             self._command,
-            input=body.encode("utf-8", "surrogateescape"),
-            stdout=subprocess.PIPE if self._out else None,
-            stderr=subprocess.PIPE if self._err else None,
+            input=script.encode("utf-8", "surrogateescape"),
+            stdout=subprocess.PIPE if self._out or _is_kept(sys.stdout, 1) else None,
+            stderr=subprocess.PIPE if self._err or _is_kept(sys.stderr, 2) else None,
             check=False,
         )
         names["_exit_code"] = done.returncode
-        for name, text in ((self._out, done.stdout), (self._err, done.stderr)):
+        for name, data, stream in (
+            (self._out, done.stdout, sys.stdout),
+            (self._err, done.stderr, sys.stderr),
+        ):
             if name:
-                names[name] = text.decode(errors="replace")
+                names[name] = data.decode(errors="replace")
+            elif data is not None:
+                stream.write(data.decode(errors="replace"))
         if done.returncode and not self._may_fail:
             raise subprocess.CalledProcessError(done.returncode, cast("Any", body.encode()))
 

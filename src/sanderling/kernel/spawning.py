@@ -1,48 +1,118 @@
 """
-Process pools that would wait for ever for children who cannot know what cells define.
+Processes that cannot know what cells define, refused it at once.
 
 A forked child has everything. A spawned one imports what it needs, and what cells define is in no
-file: it dies of each task, and the pool starts another one for it, without end.
+file: a pool's worker dies of each task, and the pool starts another one for it, without end. So
+what is sent to such a process is looked at as it is pickled, however deep in it the thing lies.
 """
 
 from __future__ import annotations
 
 import functools
+import io
+import sys
 from collections.abc import Callable
-from types import ModuleType
+from multiprocessing import context, reduction
+from types import FunctionType, ModuleType
 from typing import Any
 
-from sanderling.kernel.figures import after_import
+from sanderling.kernel.hooks import after_import
 
 _UNKNOWN = (
     "A process started by {method!r} does not know `{name}`, which a cell has defined. Use the "
-    "default, 'fork', or write it into a module with %%writefile and import it."
+    "method 'fork', or write it into a module with %%writefile and import it."
 )
+
+_modules = sys.modules
 
 
 def install() -> None:
-    """Have pools of such processes refuse such tasks, now or when they are loaded."""
-    after_import({"multiprocessing.pool": _wrap_pool})
+    """Have such processes and their pools refuse such things, now or when they are loaded."""
+    names: Any = reduction
+    if not hasattr(names.dump, "__wrapped__"):
+        names.dump = _dumping(names.dump)
+    after_import({"multiprocessing.pool": _wrap_pool, "concurrent.futures.process": _wrap_executor})
+
+
+class _Pickler(reduction.ForkingPickler):
+    """Pickles for a process that has not run the cells."""
+
+    def __init__(self, *args: Any, method: str = "spawn") -> None:
+        super().__init__(*args)
+        self._method = method
+
+    def reducer_override(self, value: Any) -> Any:
+        """Called with every function and class that something is made of."""
+        is_ours = isinstance(value, type | FunctionType) and value.__module__ == "__main__"
+        if is_ours and not _has_file():
+            name = getattr(value, "__qualname__", "?")
+            raise RuntimeError(_UNKNOWN.format(method=self._method, name=name))
+        return NotImplemented
+
+
+def _has_file() -> bool:
+    """Whether a new process finds our `__main__`: a file that `%run` runs, it loads as well."""
+    main = _modules.get("__main__")
+    return getattr(main, "__file__", None) is not None
+
+
+def _dumping(dump: Callable[..., None]) -> Callable[..., None]:
+    @functools.wraps(dump)
+    def dump_for_child(value: Any, file: Any, protocol: Any = None) -> None:
+        starting: Any = context.get_spawning_popen()
+        if starting is None:
+            dump(value, file, protocol)
+        else:
+            _Pickler(file, protocol, method=starting.method).dump(value)
+
+    return dump_for_child
+
+
+def _method_of(its_context: Any) -> str:
+    """How processes of a context are started; those of a pool of threads as if they were forked."""
+    return str(its_context.get_start_method()) if its_context is not None else "fork"
 
 
 def _wrap_pool(module: ModuleType) -> None:
     pool: Any = module.Pool  # type: ignore[attr-defined,unused-ignore]
-    for name in ("apply_async", "_map_async", "imap", "imap_unordered"):
-        call = getattr(pool, name)
-        if not hasattr(call, "__wrapped__"):
-            setattr(pool, name, _checking(call))
+    set_up = pool._setup_queues  # noqa: SLF001 - where tasks are put
+    if hasattr(set_up, "__wrapped__"):
+        return
+
+    @functools.wraps(set_up)
+    def set_up_queues(self: Any) -> None:
+        set_up(self)
+        method = _method_of(self._ctx)
+        if method == "fork":
+            return
+        send = self._inqueue._writer.send_bytes  # noqa: SLF001
+
+        def put(task: Any) -> None:
+            send(_pickled(task, method))  # what it raises becomes the task's result
+
+        self._quick_put = put
+
+    pool._setup_queues = set_up_queues  # noqa: SLF001
 
 
-def _checking(call: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(call)
-    def check_and_call(pool: Any, func: Any, *args: Any, **options: Any) -> Any:
-        context = getattr(pool, "_ctx", None)
-        # Not in pools of threads, which have a context too.
-        if context is not None and getattr(func, "__module__", None) == "__main__":
-            method = context.get_start_method()
-            if method != "fork" and type(pool).__name__ == "Pool":
-                name = getattr(func, "__qualname__", repr(func))
-                raise RuntimeError(_UNKNOWN.format(method=method, name=name))
-        return call(pool, func, *args, **options)
+def _wrap_executor(module: ModuleType) -> None:
+    executor: Any = module.ProcessPoolExecutor  # type: ignore[attr-defined,unused-ignore]
+    submit = executor.submit
+    if hasattr(submit, "__wrapped__"):
+        return
 
-    return check_and_call
+    @functools.wraps(submit)
+    def check_and_submit(self: Any, fn: Any, /, *args: Any, **options: Any) -> Any:
+        method = _method_of(self._mp_context)
+        if method != "fork":
+            _pickled((fn, args, options), method)
+        return submit(self, fn, *args, **options)
+
+    executor.submit = check_and_submit
+
+
+def _pickled(value: Any, method: str) -> Any:
+    """Return `value` as the process is to read it. Raises what pickling raises."""
+    file = io.BytesIO()
+    _Pickler(file, None, method=method).dump(value)
+    return file.getbuffer()

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import cProfile
 import gc
+import io
 import itertools
 import math
+import pstats
 import re
 import resource
+import sys
 import time
 import timeit
 from collections.abc import Callable
@@ -78,6 +82,44 @@ def measure(statement: str, setup: str, options: dict[str, str], names: Any) -> 
         print(result)
     gc.collect(0)
     return result if "o" in options else None
+
+
+def profile_options_of(arguments: str) -> tuple[dict[str, list[str]], str]:
+    """Return the options and the rest of `-s cumulative -l 10 -q rest`."""
+    options: dict[str, list[str]] = {}
+    while match := re.match(r"\s*-([slDT])\s*(\S+)(?:\s|$)|\s*-([rq])(?:\s|$)", arguments):
+        options.setdefault(match[1] or match[3], []).append(match[2] or "")
+        arguments = arguments[match.end() :]
+    return options, arguments.lstrip(" \t")
+
+
+def told_of(profile: cProfile.Profile, options: dict[str, list[str]]) -> pstats.Stats:
+    """Tell of a profile as `%prun` does; return its numbers."""
+    stats = pstats.Stats(profile).strip_dirs().sort_stats(*options.get("s", ["time"]))
+    stats.stream = io.StringIO()  # type: ignore[attr-defined]
+    stats.print_stats(*map(_limit, options.get("l", [])))
+    text = stats.stream.getvalue().rstrip()  # type: ignore[attr-defined]
+    stats.stream = sys.stdout  # type: ignore[attr-defined]
+    if "q" not in options:
+        print(text)
+    for path in options.get("D", []):
+        profile.dump_stats(path)
+        print(f"\n*** Profile stats marshalled to file {path!r}.")
+    for path in options.get("T", []):
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+        print(f"\n*** Profile printout saved to text file {path!r}.")
+    return stats
+
+
+def _limit(word: str) -> int | float | str:
+    """What `-l` restricts a profile to: lines, a share of them, or a pattern of names."""
+    for kind in (int, float):
+        try:
+            return kind(word)
+        except ValueError:
+            continue
+    return word
 
 
 def duration(seconds: float, precision: int = 3) -> str:

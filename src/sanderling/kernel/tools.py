@@ -33,6 +33,7 @@ class Shower(Protocol):
     figures: Figures
 
     def show(self, value: object) -> None: ...
+    def note_seen(self, value: object) -> None: ...
     def show_picture(self, picture: Picture) -> None: ...
 
 
@@ -75,7 +76,9 @@ class Tools:
         with open(self._free_place(name, ".csv"), "x", encoding="utf-8", newline="") as file:
             table.to_csv(file, index=not is_numbered)
         self._display.show(table)
-        return table.head()
+        head = table.head()
+        self._display.note_seen(head)
+        return head
 
     def display_chart_to_user(
         self, path: str, title: str = "", chart_type: str = "", **_options: object

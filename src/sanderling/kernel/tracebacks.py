@@ -20,7 +20,7 @@ CELL_PREFIX = "<cell "
 
 FRAMES_MAX = 40  # of one exception; more are told by the first and the last of them
 
-_KERNEL_FOLDER = os.path.dirname(os.path.abspath(__file__)) + os.sep
+KERNEL_FOLDER = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ def _is_interrupt(error: BaseException) -> bool:
 
 def _tidy(told: traceback.TracebackException, *, is_top: bool) -> None:
     """Take the kernel's frames, and the event loop's above a cell, out of it and of its causes."""
-    frames = [f for f in told.stack if not f.filename.startswith(_KERNEL_FOLDER)]
+    frames = [f for f in told.stack if not f.filename.startswith(KERNEL_FOLDER)]
     if is_top:
         firsts = (i for i, f in enumerate(frames) if f.filename.startswith(CELL_PREFIX))
         frames = frames[next(firsts, 0) :]

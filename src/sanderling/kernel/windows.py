@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Any, cast
 
 from sanderling.kernel.figures import Picture, picture_name
-from sanderling.kernel.hooks import after_import
+from sanderling.kernel.hooks import after_import, do_nothing
 
 # They make, move or close windows, or ask for what somebody does with them.
 _WITHOUT_EFFECT = (
@@ -70,7 +70,7 @@ class Windows:
 
         cv2.imshow, cv2.waitKey, cv2.waitKeyEx = imshow, wait_key, wait_key
         for name in _WITHOUT_EFFECT:
-            setattr(cv2, name, _do_nothing)
+            setattr(cv2, name, do_nothing)
         cv2.getWindowProperty = lambda *_: -1.0
 
     def _show_array(self, cv2: Any, window: str, array: Any) -> None:
@@ -85,7 +85,3 @@ class Windows:
         self._seen.add(identity)
         with self._identified(identity, is_update=is_update):
             self._show_picture(Picture("image/png", data.tobytes(), name))
-
-
-def _do_nothing(*_arguments: object, **_options: object) -> None:
-    """There is no window."""

@@ -70,6 +70,9 @@ ACTIONS: dict[str, Action] = {
         "an environment was removed or replaced, or must be started anew", ("environment",)
     ),
     "environment.ended": Action("an environment that no box uses was ended", ("environment",)),
+    "environment.end_failed": Action(
+        "not all of an environment could be ended", ("environment", "reason")
+    ),
     "zygote.died": Action("the zygote is gone, and every box with it", ("pid",)),
     "zygote.restarted": Action("another zygote took its place", ("pid",)),
     "zygote.start_failed": Action("no other could be started; it is tried again", ("reason",)),

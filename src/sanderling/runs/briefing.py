@@ -1,5 +1,5 @@
 """
-All that a run needs before its first turn, from its request and the chain before it.
+All that a run needs before its first turn, from its request and what was said before it.
 
 Whatever is wrong with a request beyond its own form (an unknown previous run, a container that is
 gone, a file that is not there, a function call without its output) is found here, before the run
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -26,25 +26,25 @@ from sanderling.records import (
     ImagePart,
     Item,
     MessageItem,
-    Run,
     RunRequest,
     StoredFile,
 )
 from sanderling.runs import prompts
 from sanderling.runs.citations import uncited_artifacts
-from sanderling.runs.lifecycle import is_over
+from sanderling.runs.history import past_of
 from sanderling.runs.mounts import (
     FileSet,
     Mount,
     code_tool,
-    file_ids_of,
     input_file_ids,
     plan,
     tool_file_ids,
 )
 from sanderling.runs.transcript import Conversation, unpaired
 from sanderling.runs.workspace import Workspace
+from sanderling.store.conversations import Stretch
 from sanderling.store.store import Store
+from sanderling.store.turns import Turn
 
 # What model servers take of one picture; a larger one is only mounted.
 IMAGE_BYTES_MAX = 20 << 20
@@ -62,16 +62,20 @@ _MAGIC = (
     (b"GIF8", "image/gif"),
 )
 
-Chain = Sequence[tuple[Run, list[Item], list[Item]]]
-
 
 @dataclass(frozen=True, slots=True)
 class Briefing:
-    """What the loop is given. `uncited`: artifacts that runs before made and no message cited."""
+    """
+    What the loop is given.
+
+    uncited: artifacts that runs before made and no message cited.
+    turn: the run's turn in a conversation of the client's, if it is in one.
+    """
 
     conversation: Conversation
     workspace: Workspace
     uncited: tuple[Artifact, ...]
+    turn: Turn | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,14 +96,21 @@ async def brief(
 
     Raises:
         InvalidRequest, NotFound, Expired: the request cannot be served; `param` says why.
+        Conflict: another run is at work on its conversation.
     """
-    chain = await _chain(store, request)
-    before = [item for _, given, made in chain for item in (*given, *made)]
+    past = await past_of(request, store)
+    before = [item for stretch in past.stretches for item in stretch.items]
     _refuse_unpaired([*before, *request.input])
-    stored = await _stored_files(store, request, chain)
-    container_id, domains = await _container(containers, request, [*before, *request.input])
+    stretches = (*past.stretches, Stretch(request.input, tool_file_ids(request)))
+    stored = await _stored_files(store, request, stretches)
+    container_id, domains = await _container(containers, request, stretches)
     existing = [] if container_id is None else await containers.all_files(container_id)
-    mounts = _mounts(request, chain, stored=stored, container_id=container_id, existing=existing)
+    mounts = plan(
+        [FileSet(_file_ids(stretch), stretch.container_id) for stretch in stretches],
+        stored=stored,
+        container_id=container_id,
+        existing=existing,
+    )
     images = await _images(store, stored, [*before, *request.input]) if rules.shows_images else {}
     tool = code_tool(request)
     timeout_s = min(request.execution_timeout_s or math.inf, rules.execution_timeout_s)
@@ -125,26 +136,7 @@ async def brief(
         mounts=mounts,
         timeout_s=timeout_s,
     )
-    return Briefing(conversation, workspace, _carried_over(chain))
-
-
-async def _chain(store: Store, request: RunRequest) -> Chain:
-    previous = request.previous_run_id
-    if previous is None:
-        return []
-    chain = await store.runs.chain(request.organization_id, previous)
-    if not chain or not chain[-1][0].request.stored:
-        raise InvalidRequest(
-            f"Previous response with id '{previous}' not found.",
-            param="previous_response_id",
-            code="previous_response_not_found",
-        )
-    if not is_over(chain[-1][0].status):
-        raise InvalidRequest(
-            f"Previous response with id '{previous}' has not ended yet.",
-            param="previous_response_id",
-        )
-    return chain
+    return Briefing(conversation, workspace, _carried_over(past.stretches), past.turn)
 
 
 def _refuse_unpaired(items: Iterable[Item]) -> None:
@@ -160,15 +152,17 @@ def _refuse_unpaired(items: Iterable[Item]) -> None:
         )
 
 
-async def _stored_files(store: Store, request: RunRequest, chain: Chain) -> dict[str, StoredFile]:
-    """Return the files of the whole chain that are still there; the request's own must be."""
-    ids = dict.fromkeys(i for run, given, _ in chain for i in file_ids_of(run.request, given))
+async def _stored_files(
+    store: Store, request: RunRequest, stretches: Iterable[Stretch]
+) -> dict[str, StoredFile]:
+    """Return the files of all that was said that are still there; the request's own must be."""
+    ids = dict.fromkeys(i for stretch in stretches for i in _file_ids(stretch))
     own = {
         **dict.fromkeys(input_file_ids(request.input), "input"),
         **dict.fromkeys(tool_file_ids(request), "tools"),
     }
     stored = {}
-    for file_id in {**ids, **own}:
+    for file_id in ids:
         file = await store.files.get(request.organization_id, file_id)
         if file is not None:
             stored[file_id] = file
@@ -177,8 +171,12 @@ async def _stored_files(store: Store, request: RunRequest, chain: Chain) -> dict
     return stored
 
 
+def _file_ids(stretch: Stretch) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((*stretch.file_ids, *input_file_ids(stretch.items))))
+
+
 async def _container(
-    containers: Containers, request: RunRequest, items: Sequence[Item]
+    containers: Containers, request: RunRequest, stretches: Sequence[Stretch]
 ) -> tuple[str | None, tuple[str, ...]]:
     """Return the container the run will use, if there is one already, and what it may reach."""
     tool = code_tool(request)
@@ -193,11 +191,7 @@ async def _container(
         tool.container.environment, param=f"{_param(request)}.environment"
     )
     # What is "in context": the containers of earlier code calls, also of those a client replays.
-    used = dict.fromkeys(
-        item.container_id
-        for item in reversed(items)
-        if isinstance(item, CodeCallItem) and item.container_id
-    )
+    used = dict.fromkeys(_used_containers(stretches))
     for container_id in islice(used, REPLAYED_CONTAINERS_MAX):
         try:
             container = await containers.get(request.organization_id, container_id)
@@ -225,6 +219,16 @@ def _is_read_only(tool: CodeTool | None) -> bool:
     )
 
 
+def _used_containers(stretches: Sequence[Stretch]) -> Iterator[str]:
+    """Yield the containers in which code ran, the latest first; some more than once."""
+    for stretch in reversed(stretches):
+        if stretch.container_id is not None:
+            yield stretch.container_id
+        for item in reversed(stretch.items):
+            if isinstance(item, CodeCallItem) and item.container_id:
+                yield item.container_id
+
+
 async def _explicit(
     containers: Containers, request: RunRequest, container_id: str
 ) -> tuple[str, tuple[str, ...]]:
@@ -239,21 +243,6 @@ async def _explicit(
 def _param(request: RunRequest) -> str:
     index = next(i for i, tool in enumerate(request.tools) if isinstance(tool, CodeTool))
     return f"tools[{index}].container"
-
-
-def _mounts(
-    request: RunRequest,
-    chain: Chain,
-    *,
-    stored: dict[str, StoredFile],
-    container_id: str | None,
-    existing: Sequence[ContainerFile],
-) -> tuple[Mount, ...]:
-    file_sets = [
-        FileSet(file_ids_of(run.request, given), run.container_id) for run, given, _ in chain
-    ]
-    file_sets.append(FileSet(file_ids_of(request, request.input), None))
-    return plan(file_sets, stored=stored, container_id=container_id, existing=existing)
 
 
 def _untold(
@@ -307,12 +296,13 @@ def image_mime(data: bytes) -> str | None:
     return "image/webp" if data[:4] == b"RIFF" and data[8:12] == b"WEBP" else None
 
 
-def _carried_over(chain: Chain) -> tuple[Artifact, ...]:
+def _carried_over(stretches: Iterable[Stretch]) -> tuple[Artifact, ...]:
     """Return what earlier runs made and could not cite, as they stopped at a client's function."""
     waiting: list[Item] = []
-    for _, _, made in chain:
-        waiting += made
-        if made and isinstance(made[-1], MessageItem):
+    for stretch in stretches:
+        waiting += stretch.items
+        last = stretch.items[-1] if stretch.items else None
+        if isinstance(last, MessageItem) and last.role == "assistant":
             waiting = []
     artifacts, _ = uncited_artifacts(waiting)
     cited = {

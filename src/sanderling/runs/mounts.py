@@ -47,11 +47,6 @@ def code_tool(request: RunRequest) -> CodeTool | None:
     return next((tool for tool in request.tools if isinstance(tool, CodeTool)), None)
 
 
-def file_ids_of(request: RunRequest, items: Sequence[Item]) -> tuple[str, ...]:
-    """Return the ids of the files a request brings with its tool and its input, each once."""
-    return tuple(dict.fromkeys((*tool_file_ids(request), *input_file_ids(items))))
-
-
 def tool_file_ids(request: RunRequest) -> tuple[str, ...]:
     """Return the ids of the files listed with the code tool."""
     tool = code_tool(request)

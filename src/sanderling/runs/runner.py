@@ -73,6 +73,7 @@ class Runner:
 
         Raises:
             InvalidRequest, NotFound, Expired: it cannot be run as asked; nothing was recorded.
+            Conflict: another run is at work on its conversation.
             HostUnavailable: it would need a sandbox host, and there is none.
         """
         briefing = await brief(
@@ -90,7 +91,7 @@ class Runner:
 
     async def _begin(self, run: Run, briefing: Briefing) -> None:
         request = run.request
-        await self._store.runs.insert(run, request.input)
+        await self._store.runs.insert(run, request.input, turn=briefing.turn)
         await self._feed.begin(run.id, is_new=True)
         work = self._work[run.id] = _Work(Recorder(run, feed=self._feed))
         work.task = asyncio.create_task(self._carry_out(work, briefing))

@@ -117,14 +117,12 @@ class BoxLimits:
 
     allowed_domains: what its code may reach over HTTP and HTTPS, as `egress/domains.py` writes
         them; none: no network.
-    environment: the name of the guest environment; empty: the one that the host calls its home.
     read_only: its code can write no file anywhere; /mnt/data is written to from outside alone.
     """
 
     memory_bytes: int
     cpu_count: float | None = None  # processors; None: as many as there are
     allowed_domains: tuple[str, ...] = ()
-    environment: str = ""
     read_only: bool = False
 
 
@@ -151,13 +149,16 @@ class Sandbox(Protocol):
         """Raises HostUnavailable."""
         ...
 
-    async def create(self, container_id: str, limits: BoxLimits, *, tenant: str = "") -> bool:
+    async def create(
+        self, container_id: str, limits: BoxLimits, *, tenant: str = "", environment: str = ""
+    ) -> bool:
         """
         Make sure a box stands for `container_id`; idempotent. Return True if it is a new one
         (then /mnt/data is empty and the caller mounts its files), False if it was there.
 
         tenant: who has it, an organization id. When there is not enough for all, tenants are
             served in turn, and none gets more boxes than its share.
+        environment: the name of its guest environment; empty: the one that the host calls its home.
 
         Raises: RateLimited (the tenant has its share), MachineFull, SpawnFailed, MachineUnfit,
         InvalidRequest (no such environment), SetupError (it cannot be used), HostUnavailable.

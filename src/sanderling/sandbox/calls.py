@@ -162,11 +162,13 @@ class CallServer:
             call.integer("memory_bytes"),
             call.optional_number("cpu_count"),
             call.texts("allowed_domains"),
-            call.optional_text("environment") or "",
             read_only=call.flag("read_only"),
         )
         is_new = await self._sandbox.create(
-            call.text("container_id"), limits, tenant=call.optional_text("tenant") or ""
+            call.text("container_id"),
+            limits,
+            tenant=call.optional_text("tenant") or "",
+            environment=call.optional_text("environment") or "",
         )
         await _send(writer, {"is_new": is_new})
 

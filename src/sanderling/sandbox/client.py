@@ -56,10 +56,12 @@ class HostClient:
         except (KeyError, TypeError) as error:
             raise ProtocolBroken("The sandbox host's status is not understood.") from error
 
-    async def create(self, container_id: str, limits: BoxLimits, *, tenant: str = "") -> bool:
+    async def create(
+        self, container_id: str, limits: BoxLimits, *, tenant: str = "", environment: str = ""
+    ) -> bool:
         call: dict[str, Any] = {"op": "create", "container_id": container_id, "tenant": tenant}
         call |= {"memory_bytes": limits.memory_bytes, "cpu_count": limits.cpu_count}
-        call |= {"allowed_domains": limits.allowed_domains, "environment": limits.environment}
+        call |= {"allowed_domains": limits.allowed_domains, "environment": environment}
         call |= {"read_only": limits.read_only}
         return (await self._ask(call)).flag("is_new")
 

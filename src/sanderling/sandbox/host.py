@@ -30,7 +30,8 @@ from sanderling.sandbox import levels, machine
 from sanderling.sandbox.calls import CallServer
 from sanderling.sandbox.egress import domains
 from sanderling.sandbox.egress.host import Egress
-from sanderling.sandbox.local import HostOptions, LocalSandbox, Start
+from sanderling.sandbox.local import LocalSandbox, Start
+from sanderling.sandbox.options import HostOptions
 from sanderling.sandbox.wire import error_header
 
 

@@ -26,7 +26,7 @@ from sanderling.observe import logs
 from sanderling.sandbox import levels, machine, wire
 from sanderling.sandbox.client import HostClient
 from sanderling.sandbox.host import package_version
-from sanderling.sandbox.local import HostOptions
+from sanderling.sandbox.options import HostOptions
 from sanderling.sandbox.wire import Message
 
 # A living host answers at once; a busy machine gets its time.

@@ -30,7 +30,7 @@ _TRIAL_DISK_BYTES = 16 << 20
 
 
 class Wanted(Protocol):
-    """What a host has to know of the boxes it is to make: `local.HostOptions`."""
+    """What a host has to know of the boxes it is to make: `options.HostOptions`."""
 
     @property
     def isolation(self) -> str: ...

@@ -14,9 +14,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable
-from dataclasses import dataclass
 
-from sanderling.environments.catalog import DEFAULT
 from sanderling.errors import (
     HostUnavailable,
     InvalidRequest,
@@ -32,6 +30,7 @@ from sanderling.sandbox.box import Box
 from sanderling.sandbox.egress.host import Egress
 from sanderling.sandbox.journal import SHELF_BYTES_MAX, Journal, Shelf
 from sanderling.sandbox.keeper import Keeper
+from sanderling.sandbox.options import HostOptions
 from sanderling.sandbox.pool import BoxMaker, Pool
 from sanderling.sandbox.pools import Pools, Stock
 from sanderling.sandbox.turns import Turns
@@ -45,28 +44,6 @@ _BIRTHS_AT_ONCE = 4
 # Shorter than callers wait for an answer (`client.py`): they hear why, not that nothing came.
 _BIRTH_WAIT_S = 30.0
 _RETRY_SHARE_S = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class HostOptions:
-    """What a host is started with. A server uses a living host only if all of this is the same."""
-
-    env: str
-    disk_bytes: int
-    logs_bytes_max: int
-    pool_size: int
-    boxes_max: int
-    boxes_per_tenant_max: int = 500
-    executions_max: int = 64
-    isolation: str = levels.DEFAULT
-    min_isolation: str = levels.DEFAULT
-    egress_domains: str = ""  # the operator's list; empty: no box has a way out
-    preload: str = ""  # as `preloads.parse` reads it
-    environments: str = ""  # the folder of the named ones; empty: there are none
-    environment: str = DEFAULT  # of whoever names none; the default one is in `env`
-    environments_max: int = 4
-    environment_idle_s: float = 600.0
-
 
 Start = Callable[[HostOptions], Awaitable[BoxMaker]]
 
@@ -160,7 +137,9 @@ class LocalSandbox:
             read_only=self.options.isolation in levels.READ_ONLY,
         )
 
-    async def create(self, container_id: str, limits: BoxLimits, *, tenant: str = "") -> bool:
+    async def create(
+        self, container_id: str, limits: BoxLimits, *, tenant: str = "", environment: str = ""
+    ) -> bool:
         _check_id("container_id", container_id)
         self._check_limits(limits)
         if container_id in self._keepers:
@@ -171,9 +150,6 @@ class LocalSandbox:
         is_first = birth is None
         if birth is None:
             self._check_room(tenant)
-            environment = limits.environment
-            if environment:  # it is the pool's, which knows boxes by their other limits
-                limits = dataclasses.replace(limits, environment="")
             if self._hand_over(container_id, environment, limits, tenant):
                 return True
             birth = asyncio.create_task(self._bear(container_id, environment, limits, tenant))

@@ -87,6 +87,7 @@ class Pool:
         self._ready: deque[Box] = deque()
         self._wanted = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
+        self._endings: set[asyncio.Task[None]] = set()
         self._pidfd = -1
 
     async def open(self) -> None:
@@ -142,7 +143,7 @@ class Pool:
             self._wanted.set()
             if not box.is_dead and box.may_become(limits):
                 return box
-            await _end(box)
+            self._begin_end(box)
         self._check_memory()
         maker = await self._living_maker()
         try:
@@ -166,17 +167,21 @@ class Pool:
         return await _in_time(self._maker.respawn(dead))
 
     async def close(self) -> None:
-        """End the zygote; every box that still stands dies with it."""
+        """End the zygote, whatever else fails; every box that still stands dies with it."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         maker, self._maker = self._maker, None
         if maker is not None:
             self._stop_watching()
-            for box in self._ready:
-                box.kill()
-            await self._release_ready()
-            await maker.close()
+            try:
+                for box in self._ready:
+                    box.kill()
+                await self._release_ready()
+            finally:
+                await maker.close()
+        while self._endings:
+            await asyncio.wait(self._endings)
 
     # ---- the zygote ----------------------------------------------------------------------------
 
@@ -269,6 +274,12 @@ class Pool:
             await _end(box)
             raise
         return box
+
+    def _begin_end(self, box: Box) -> None:
+        """End a box in a task of its own: whoever wants another does not wait for this one."""
+        ending = asyncio.create_task(_end(box), name="pool-end")
+        self._endings.add(ending)
+        ending.add_done_callback(self._endings.discard)
 
     async def _release_ready(self) -> None:
         while self._ready:

@@ -17,48 +17,30 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from sanderling.environments import catalog
-from sanderling.environments.catalog import Catalog, Use
-from sanderling.errors import InvalidRequest, MachineFull, SetupError, SpawnFailed
+from sanderling.environments.catalog import Catalog, Hold, Use
+from sanderling.errors import (
+    InvalidRequest,
+    MachineFull,
+    SanderlingError,
+    SetupError,
+    SpawnFailed,
+)
 from sanderling.observe import logs
+from sanderling.sandbox.options import HostOptions
 from sanderling.sandbox.pool import BoxMaker, Pool
 
 # How long a caller waits for an environment that is being started, which takes seconds; with the
 # wait for a turn (`local.py`) shorter than callers wait for an answer (`client.py`). The start goes
 # on for whoever comes next.
 _START_WAIT_S = 25.0
+_RETRY_CHANGING_S = 1.0
 # Ready boxes of an environment that is not the home one; somebody just asked, and may ask again.
 _READY = 1
 
 # Given the folder of an environment and its preload list, as `preloads.parse` reads it.
 Start = Callable[[str, str], Awaitable[BoxMaker]]
-
-
-class Wanted(Protocol):
-    """What is wanted of the environments of a host: `local.HostOptions`."""
-
-    @property
-    def env(self) -> str: ...
-
-    @property
-    def preload(self) -> str: ...
-
-    @property
-    def pool_size(self) -> int: ...
-
-    @property
-    def environments(self) -> str: ...
-
-    @property
-    def environment(self) -> str: ...
-
-    @property
-    def environments_max(self) -> int: ...
-
-    @property
-    def environment_idle_s(self) -> float: ...
 
 
 @dataclass(eq=False)
@@ -84,7 +66,7 @@ class Pools:
 
     def __init__(
         self,
-        options: Wanted,
+        options: HostOptions,
         start: Start,
         *,
         on_maker_death: Callable[[Pool], None],
@@ -100,6 +82,8 @@ class Pools:
         self._on_maker_death = on_maker_death
         self._catalog = Catalog(Path(options.environments) if options.environments else None)
         self._stocks: dict[str, Stock] = {}
+        self._home: Stock | None = None  # the one that was begun last
+        self._outlived: set[Stock] = set()  # out of use, but boxes of theirs stand
         self._endings: set[asyncio.Task[None]] = set()
         self._is_closing = False
 
@@ -112,8 +96,13 @@ class Pools:
 
     @property
     def home(self) -> Pool:
-        """The pool of the home environment."""
-        return self._stocks[self._options.environment].pool
+        """
+        The pool of the home environment; it has ended, if the environment was removed since.
+
+        Who asks for it after that is refused, until there is one of that name again.
+        """
+        assert self._home is not None
+        return self._home.pool
 
     def standing(self) -> dict[str, int]:
         """Return the environments at work, each with how many containers have boxes of its."""
@@ -125,7 +114,8 @@ class Pools:
 
         Raises:
             InvalidRequest: it is no name, or there is no such environment.
-            MachineFull: as many others as may are at work, all with boxes.
+            MachineFull: as many others as may are at work, all with boxes; or it is being replaced
+                or removed at this moment.
             SetupError, MachineUnfit: it cannot be started.
             SpawnFailed: it is not started yet.
         """
@@ -151,7 +141,12 @@ class Pools:
         return stock
 
     def enter_now(self, name: str) -> Stock | None:
-        """As `enter`, for an environment that is at work already; None if it is not."""
+        """
+        As `enter`, for an environment that is at work already; None if it is not.
+
+        Raises:
+            MachineFull: it is being replaced or removed at this moment.
+        """
         stock = self._stocks.get(name or self._options.environment)
         if stock is None or not stock.starting.done():
             return None
@@ -168,6 +163,7 @@ class Pools:
         if stock.use is not None:
             stock.use.end()
         if self._stocks.get(stock.name) is not stock:
+            self._outlived.discard(stock)
             self._end(stock)
         elif stock.name != self._options.environment:
             loop = asyncio.get_running_loop()
@@ -177,7 +173,7 @@ class Pools:
     async def close(self) -> None:
         """End every zygote; every box that still stands dies with its own."""
         self._is_closing = True
-        for stock in list(self._stocks.values()):
+        for stock in [*self._stocks.values(), *self._outlived]:
             self._retire(stock)
         while self._endings:
             await asyncio.wait(self._endings)
@@ -185,18 +181,21 @@ class Pools:
     # ---- inside --------------------------------------------------------------------------------
 
     def _current(self, name: str) -> Stock | None:
-        """Return the environment if it is at work, and is still the one that was started."""
+        """
+        Return the environment if it is at work, and is still the one that was started.
+
+        Raises:
+            MachineFull: it is being replaced or removed at this moment; it stays as it is.
+        """
         stock = self._stocks.get(name)
         if stock is None:
             return None
-        failed = stock.starting.done() and (
-            stock.starting.cancelled() or stock.starting.exception() is not None
-        )
-        is_current = stock.use is None or (
-            stock.use.begin() if not stock.users else _is_same(stock)
-        )
-        if not failed and is_current:
-            return stock
+        if not _has_failed(stock):
+            hold = _hold(stock)
+            if hold == "held":
+                return stock
+            if hold == "busy":
+                raise _changing(name)
         logs.info("environment.changed", environment=name)
         self._retire(stock)
         return None
@@ -220,6 +219,8 @@ class Pools:
         starting = asyncio.create_task(pool.open(), name=f"start-{name}")
         stock = Stock(name, pool, use, starting)
         self._stocks[name] = stock
+        if is_home:
+            self._home = stock
         starting.add_done_callback(lambda _: self._started(stock))
         return stock
 
@@ -241,34 +242,52 @@ class Pools:
         if not catalog.is_name(name):
             raise InvalidRequest("The environment has no valid name.", param="environment")
         try:
-            named = self._catalog.get(name)
             path = self._catalog.path(name)
             use = Use(path)
         except SetupError as error:
-            raise InvalidRequest(
-                f"There is no environment {name!r} on this server.", param="environment"
-            ) from error
-        if named.environment is None or not use.begin():
+            raise self._absent(name) from error
+        try:
+            if use.begin() != "held":
+                raise _changing(name)
+            # Read while it is held: nobody replaces it between this and its zygote's start.
+            named = self._catalog.find(name)
+            if named is None:
+                raise self._absent(name)
+            if named.environment is None:
+                raise SetupError(
+                    f"The environment {name!r} cannot be used: its Python is gone. Build it anew "
+                    f"with: sanderling env create {name} --replace"
+                )
+        except BaseException:
             use.close()
-            raise SetupError(
-                f"The environment {name!r} cannot be used: its Python is gone, or it is being "
-                "replaced."
-            )
+            raise
         # What the operator lists by a setting is of the default packages.
         return str(path), named.record.preload or "", use
 
+    def _absent(self, name: str) -> SanderlingError:
+        if self._catalog.is_at_work(name):
+            return _changing(name)
+        return InvalidRequest(
+            f"There is no environment {name!r} on this server.", param="environment"
+        )
+
     def _make_room(self, name: str) -> None:
-        """End the environment that has been idle for longest, if there are too many."""
+        """
+        End the environment that has been idle for longest, if there are too many.
+
+        Those that were replaced or removed while boxes of theirs stand have their zygotes in memory
+        like the others, and count like them.
+        """
         if name == self._options.environment:
             return
         others = [b for b in self._stocks.values() if b.name != self._options.environment]
-        if len(others) < self._options.environments_max:
+        if len(others) + len(self._outlived) < self._options.environments_max:
             return
         idle = [stock for stock in others if not stock.users]
         if not idle:
             raise MachineFull(
-                f"{self._options.environments_max} environments beside the usual one are in use, "
-                "as many as this server starts at once (environments_max). Try again when "
+                "As many environments beside the usual one are in use as this server starts at "
+                f"once ({self._options.environments_max}, environments_max). Try again when "
                 "containers have expired."
             )
         self._retire(min(idle, key=lambda stock: stock.last_used))
@@ -285,6 +304,8 @@ class Pools:
             del self._stocks[stock.name]
         if not stock.users or self._is_closing:
             self._end(stock)
+        else:
+            self._outlived.add(stock)
 
     def _end(self, stock: Stock) -> None:
         if stock.is_ending:
@@ -305,14 +326,37 @@ def _raise_refusal(stock: Stock) -> None:
         raise error
 
 
-def _is_same(stock: Stock) -> bool:
-    return stock.use is None or stock.use.is_current()
+def _has_failed(stock: Stock) -> bool:
+    starting = stock.starting
+    return starting.done() and (starting.cancelled() or starting.exception() is not None)
+
+
+def _hold(stock: Stock) -> Hold:
+    """Hold the environment, as long as there are boxes; those that stand hold it already."""
+    if stock.use is None:
+        return "held"
+    if not stock.users:
+        return stock.use.begin()
+    return "held" if stock.use.is_current() else "gone"
+
+
+def _changing(name: str) -> MachineFull:
+    return MachineFull(
+        f"The environment {name!r} is being made, replaced or removed; try again in a moment.",
+        retry_after_s=_RETRY_CHANGING_S,
+    )
 
 
 async def _close(stock: Stock) -> None:
-    stock.starting.cancel()
-    await asyncio.wait([stock.starting])
-    await stock.pool.close()
-    if stock.use is not None:
-        stock.use.close()
-    logs.info("environment.ended", environment=stock.name)
+    """End it as far as that goes: what fails is told, and keeps nothing else open."""
+    try:
+        stock.starting.cancel()
+        await asyncio.wait([stock.starting])
+        await stock.pool.close()
+    except Exception as error:  # noqa: BLE001 - nobody waits for this task: the log is told
+        logs.error("environment.end_failed", environment=stock.name, reason=str(error))
+    else:
+        logs.info("environment.ended", environment=stock.name)
+    finally:
+        if stock.use is not None:
+            stock.use.close()

@@ -32,6 +32,7 @@ from sanderling.store.database import Database
 from sanderling.store.events import event_rows
 from sanderling.store.paging import Listing, Page, Sorting, select_page
 from sanderling.store.tables import events, run_items, runs
+from sanderling.store.turns import UNFINISHED, Turn, begin_turn, end_turn
 
 Direction = Literal["input", "output"]
 
@@ -48,7 +49,6 @@ _COLUMNS = (
     "error",
     "incomplete_reason",
 )
-_UNFINISHED = ("queued", "in_progress")
 
 # Made once, because every batch of events asks and making them takes longer than asking.
 _IS_THERE = select(runs.c.sequence).where(runs.c.id == bindparam("run_id"))
@@ -74,8 +74,17 @@ class RunTable:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def insert(self, run: Run, input_items: tuple[Item, ...] | list[Item]) -> None:
-        """Record the run and its input items together."""
+    async def insert(
+        self, run: Run, input_items: tuple[Item, ...] | list[Item], *, turn: Turn | None = None
+    ) -> None:
+        """
+        Record the run and its input items together.
+
+        turn: the run's turn in a conversation.
+
+        Raises:
+            NotFound, Conflict: it cannot have this turn any more; nothing was recorded.
+        """
         values = {
             **_RUNS.dumps(run),
             "organization_id": run.request.organization_id,
@@ -90,6 +99,8 @@ class RunTable:
             connection.execute(insert(runs).values(values))
             if items:
                 connection.execute(insert(run_items), items)
+            if turn is not None:
+                begin_turn(connection, run.id, turn)
 
         await self._database.write(work)
 
@@ -133,7 +144,7 @@ class RunTable:
                 delete(runs)
                 .where(
                     runs.c.stored.is_(False),
-                    runs.c.status.not_in(_UNFINISHED),
+                    runs.c.status.not_in(UNFINISHED),
                     func.coalesce(runs.c.completed_at, runs.c.created_at) < ended_before,
                 )
                 .returning(runs.c.id)
@@ -150,7 +161,7 @@ class RunTable:
 
         def work(connection: Connection) -> list[Run]:
             rows = connection.execute(
-                select(runs).where(runs.c.status.in_(_UNFINISHED)).order_by(runs.c.sequence)
+                select(runs).where(runs.c.status.in_(UNFINISHED)).order_by(runs.c.sequence)
             )
             return [_run(row) for row in rows.mappings()]
 
@@ -298,6 +309,9 @@ def _values(changes: RunChanges) -> dict[str, Any]:
 
 def _update(connection: Connection, run_id: str, values: dict[str, Any]) -> bool:
     result = connection.execute(update(runs).where(runs.c.id == run_id).values(values))
+    status = values.get("status")
+    if status is not None and status not in UNFINISHED:
+        end_turn(connection, run_id, status=status, container_id=values.get("container_id"))
     return result.rowcount == 1
 
 

@@ -23,6 +23,7 @@ from sanderling.errors import SetupError
 from sanderling.store.blobs import Blobs
 from sanderling.store.container_files import ContainerFileTable
 from sanderling.store.containers import ContainerTable
+from sanderling.store.conversations import ConversationTable
 from sanderling.store.database import MEMORY, Database
 from sanderling.store.events import EventTable
 from sanderling.store.files import FileTable
@@ -47,6 +48,7 @@ class Store:
         self.containers = ContainerTable(database)
         self.container_files = ContainerFileTable(database, blobs.has)
         self.runs = RunTable(database)
+        self.conversations = ConversationTable(database)
         self.events = EventTable(database)
         self.keys = KeyTable(database, clock)
         self._clock = clock

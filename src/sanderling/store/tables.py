@@ -137,6 +137,46 @@ run_items = Table(
     Index(None, "item_id", "run_id"),
 )
 
+conversations = _table(
+    "conversations",
+    _sequence(),
+    _id(),
+    Column("organization_id", String, nullable=False),
+    Column("created_at", Double, nullable=False),
+    # Where the next item goes: a place is never used twice, not even that of a deleted item.
+    Column("next_position", Integer, nullable=False),
+    Column("record", _JSON, nullable=False),
+)
+
+conversation_items = Table(
+    "conversation_items",
+    metadata,
+    Column("conversation_id", ForeignKey(conversations.c.id, ondelete="CASCADE"), primary_key=True),
+    Column("position", Integer, primary_key=True),
+    Column("item_id", String, nullable=False),
+    Column("item", _JSON, nullable=False),
+    # The id first: an item is also looked up by nothing but it.
+    UniqueConstraint("item_id", "conversation_id"),
+)
+
+# One row for each run in a conversation. It outlives the run's own, hence no foreign key.
+conversation_turns = _table(
+    "conversation_turns",
+    _sequence(),
+    Column("run_id", String(64), nullable=False, unique=True),
+    Column(
+        "conversation_id",
+        ForeignKey(conversations.c.id, ondelete="CASCADE"),
+        nullable=False,
+        index=True,
+    ),
+    # The items it added: from the first position to before the second, which its end sets.
+    Column("first_position", Integer, nullable=False),
+    Column("end_position", Integer),
+    Column("container_id", String(64)),
+    Column("file_ids", _JSON, nullable=False),
+)
+
 # A stream is a run's, or anything else's that is replayed: hence no foreign key.
 events = Table(
     "events",

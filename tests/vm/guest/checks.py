@@ -26,7 +26,8 @@ from typing import Any
 
 from sanderling.sandbox import zygotes
 from sanderling.sandbox.base import BoxLimits, Ended, Logs, Result
-from sanderling.sandbox.local import HostOptions, LocalSandbox
+from sanderling.sandbox.local import LocalSandbox
+from sanderling.sandbox.options import HostOptions
 from sanderling.sandbox.spawner import Spawner
 from tests.promises import probes
 

@@ -69,19 +69,21 @@ async def input_items(
     *,
     services: Services,
     organization_id: str,
+    param: str = "input",
     places: Sequence[str] = (),
 ) -> AsyncIterator[tuple[Item, ...]]:
     """
     Yield the records of an input; files stored for it are deleted again if the block raises.
 
-    places: where in the request each item stands, if that is not `input`.
+    param: where the input stands in the request.
+    places: where each of its items does, if they come from elsewhere.
 
     Raises:
         InvalidRequest, NotFound: `param` names the place.
     """
     reader = _Reader(services, organization_id)
     try:
-        yield await reader.read(given, places)
+        yield await reader.read(given, param, places)
     except BaseException:
         await reader.take_back()
         raise
@@ -96,7 +98,7 @@ class _Reader:
         self._stored: list[StoredFile] = []
 
     async def read(
-        self, given: str | Sequence[InputItem] | None, places: Sequence[str] = ()
+        self, given: str | Sequence[InputItem] | None, param: str, places: Sequence[str] = ()
     ) -> tuple[Item, ...]:
         if given is None:
             return ()
@@ -108,7 +110,7 @@ class _Reader:
             if attached and not isinstance(each, FunctionCallOutput):
                 items.append(MessageItem(new_id("msg"), "user", tuple(attached)))
                 attached = []
-            place = places[index] if places else f"input[{index}]"
+            place = places[index] if places else f"{param}[{index}]"
             items.append(await self._item(each, place, attached))
         if attached:
             items.append(MessageItem(new_id("msg"), "user", tuple(attached)))
@@ -145,7 +147,7 @@ class _Reader:
             case CodeInterpreterCall():
                 return await self._code_call(given)
             case ItemReference(id=item_id):
-                item = await self._services.store.runs.find_item(self._organization_id, item_id)
+                item = await self._known(item_id)
                 if item is None:
                     raise InvalidRequest(
                         f"Item with id '{item_id}' not found.",
@@ -185,7 +187,7 @@ class _Reader:
     async def _code_call(self, given: CodeInterpreterCall) -> CodeCallItem:
         known = None
         if given.id is not None and given.outputs is None:
-            known = await self._services.store.runs.find_item(self._organization_id, given.id)
+            known = await self._known(given.id)
         if isinstance(known, CodeCallItem) and known.code == (given.code or ""):
             return known
         item_id = given.id or new_id("ci")
@@ -198,6 +200,13 @@ class _Reader:
             outputs=tuple(_replayed(each) for each in given.outputs or ()),
             execution_status=None if given.outputs is None else "ok",
         )
+
+    async def _known(self, item_id: str) -> Item | None:
+        """Return the item of that id, from a stored response or from a conversation."""
+        store = self._services.store
+        return await store.runs.find_item(
+            self._organization_id, item_id
+        ) or await store.conversations.find_item(self._organization_id, item_id)
 
     # ---- parts ---------------------------------------------------------------------------------
 

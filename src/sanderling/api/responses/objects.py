@@ -43,7 +43,10 @@ def response_object(run: Run, output: Sequence[dict[str, Any]]) -> dict[str, Any
     """Return the response of `run` with its output items, which are wire objects already."""
     request, echo = run.request, run.request.echo
     has_ended = run.status not in ("queued", "in_progress")
+    # A key that only a response in a conversation has.
+    conversation = {"id": request.conversation_id}
     return {
+        **({"conversation": conversation} if request.conversation_id else {}),
         "id": run.id,
         "object": "response",
         "created_at": int(run.created_at),

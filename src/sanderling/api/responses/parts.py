@@ -193,22 +193,15 @@ def _untyped(value: dict[str, Any]) -> str:
     return "item_reference" if set(value) - {"type"} == {"id"} else "message"
 
 
+InputItems = list[
+    Annotated[
+        InputItem,
+        PlainValidator(by_type_field(_ITEMS, default=_untyped, known=_ITEMS_ELSEWHERE)),
+    ]
+]
 Input = Annotated[
-    str | list[InputItem],
+    str | InputItems,
     PlainValidator(
-        by_json_type(
-            "a string or an array of input items",
-            {
-                str: str,
-                list: list[
-                    Annotated[
-                        Any,
-                        PlainValidator(
-                            by_type_field(_ITEMS, default=_untyped, known=_ITEMS_ELSEWHERE)
-                        ),
-                    ]
-                ],
-            },
-        )
+        by_json_type("a string or an array of input items", {str: str, list: InputItems})
     ),
 ]

@@ -15,7 +15,7 @@ from pydantic import Field, PlainValidator
 
 from sanderling.api.responses import tools as tools_
 from sanderling.api.responses.parts import Input
-from sanderling.api.validation import RequestModel, by_type_field
+from sanderling.api.validation import RequestModel, by_json_type, by_type_field
 from sanderling.errors import InvalidRequest
 from sanderling.records import Item, RunRequest, TextFormat
 
@@ -33,6 +33,8 @@ Include = Literal[
     "message.output_text.logprobs",
 ]
 CODE_OUTPUTS: Include = "code_interpreter_call.outputs"
+
+ConversationId = Annotated[str, Field(min_length=1, max_length=512)]
 
 Metadata = Annotated[
     dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]],
@@ -83,6 +85,10 @@ class StreamOptions(RequestModel):
     include_output_deltas: bool | None = None
 
 
+class ConversationReference(RequestModel):
+    id: ConversationId
+
+
 class CreateResponse(RequestModel):
     model: Annotated[str, Field(min_length=1, max_length=512)] | None = None
     input: Input | None = None
@@ -95,7 +101,18 @@ class CreateResponse(RequestModel):
     stream_options: StreamOptions | None = None
     store: bool | None = None
     background: bool | None = None
-    conversation: Any = None
+    conversation: (
+        Annotated[
+            ConversationId | ConversationReference,
+            PlainValidator(
+                by_json_type(
+                    "a string or an object",
+                    {str: ConversationId, dict: ConversationReference},
+                )
+            ),
+        ]
+        | None
+    ) = None
     prompt: Any = None
     temperature: Annotated[float, Field(ge=0.0, le=2.0)] | None = None
     top_p: Annotated[float, Field(ge=0.0, le=1.0)] | None = None
@@ -123,7 +140,6 @@ def refuse_unsupported(body: CreateResponse) -> None:
     """
     for param, is_asked in (
         ("background", body.background is True),
-        ("conversation", body.conversation is not None),
         ("prompt", body.prompt is not None),
     ):
         if is_asked:
@@ -143,6 +159,7 @@ def run_request(
     Raises:
         InvalidRequest: values that are right alone and wrong together.
     """
+    conversation_id = _conversation_id(body)
     tools = tools_.tool_records(body.tools or ())
     tool_choice, usable = tools_.choose(body.tool_choice, tools)
     return RunRequest(
@@ -154,6 +171,7 @@ def run_request(
         tools=usable,
         tool_choice=tool_choice,
         previous_run_id=body.previous_response_id,
+        conversation_id=conversation_id,
         temperature=body.temperature,
         top_p=body.top_p,
         max_output_tokens=body.max_output_tokens,
@@ -181,6 +199,18 @@ def run_request(
             "prompt_cache_retention": (body.prompt_cache_retention or "").replace("-", "_") or None,
         },
     )
+
+
+def _conversation_id(body: CreateResponse) -> str | None:
+    given = body.conversation
+    if given is not None and body.previous_response_id is not None:
+        # OpenAI's words, to the letter: clients match on them.
+        raise InvalidRequest(
+            "Mutually exclusive parameters: ''. Ensure you are only providing one of: "
+            "'pre..._id' or 'conversation'.",
+            code="mutually_exclusive_parameters",
+        )
+    return given.id if isinstance(given, ConversationReference) else given
 
 
 def _summary(reasoning: ReasoningOptions | None) -> str | None:

@@ -327,7 +327,7 @@ def _make_place(quota: Mapping[str, str], covered: Mapping[str, str]) -> None:
     tmpfs = linux.new_tmpfs({**quota, "mode": "711"}, attributes)
     linux.attach_mount(tmpfs, _PLACE)
     os.close(tmpfs)
-    for name, mode in (("data", 0o755), ("tmp", 0o1777), ("shm", 0o1777), ("home", 0o700)):
+    for name, mode in (("data", 0o755), ("tmp", 0o1777), ("home", 0o700)):
         os.mkdir(f"{_PLACE}/{name}")
         os.chmod(f"{_PLACE}/{name}", mode)
         os.chown(f"{_PLACE}/{name}", identity.GUEST_UID, identity.GUEST_UID)

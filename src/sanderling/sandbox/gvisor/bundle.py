@@ -15,7 +15,12 @@ from sanderling.sandbox.wall import mounts, rlimits
 
 ROOT = "/run/rootfs"
 PLACE = "/run/place"  # the one tmpfs of a box, with a folder for each of WRITABLE
-WRITABLE = {"data": "/mnt/data", "tmp": "/tmp", "shm": "/dev/shm", "home": mounts.HOME}  # noqa: S108
+WRITABLE = {"data": "/mnt/data", "tmp": "/tmp", "home": mounts.HOME}  # noqa: S108
+# gVisor's own, memory like any other of the box. Two processes that wait for each other at a named
+# semaphore meet only there: of a file outside, gVisor takes the two names that it has for a moment
+# for two files, and who waits at the one is not woken at the other.
+_SHARED_MEMORY = "/dev/shm"  # noqa: S108
+_SHARED_MEMORY_BYTES_MAX = 64 << 20  # beside the quota of files
 
 # Run by the guest's Python as the first thing inside. The modules come through the socket on
 # descriptor 0 and never lie on a disk the box can see.
@@ -81,6 +86,12 @@ def config(python: str, covered: Mapping[str, str]) -> dict[str, Any]:
                 _bind(f"{PLACE}/{name}", target, "rw", "nosuid", "nodev")
                 for name, target in WRITABLE.items()
             ),
+            {
+                "destination": _SHARED_MEMORY,
+                "type": "tmpfs",
+                "source": "tmpfs",
+                "options": ["nosuid", "nodev", "mode=1777", f"size={_SHARED_MEMORY_BYTES_MAX}"],
+            },
             *(_bind(ROOT + kept, path, "ro", "nosuid", "nodev") for path, kept in covered.items()),
         ],
         "linux": {

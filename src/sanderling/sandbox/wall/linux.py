@@ -200,6 +200,8 @@ def hide_arguments(name: str) -> None:
     with open("/proc/self/stat", "rb") as file:
         fields = file.read().rpartition(b")")[2].split()
     overwrite_arguments(int(fields[45]), int(fields[46]), name)  # arg_start, arg_end: proc(5)
+    with open("/proc/self/comm", "w") as file:  # the name of the program's file until now
+        file.write(name)
 
 
 def overwrite_arguments(start: int, end: int, name: str) -> None:
