@@ -104,16 +104,24 @@ def _record(
 
 
 async def keep_content(
-    services: Services, organization_id: str, data: bytes, *, filename: str, purpose: str
+    services: Services,
+    organization_id: str,
+    data: bytes,
+    *,
+    filename: str,
+    purpose: str,
+    is_sent_again: bool,
 ) -> tuple[StoredFile, bool]:
     """
     Keep what came inside a request as a file of the organization; return it, and if it is new.
 
-    The same content under the same name is the same file: clients that keep no state send all they
-    ever sent with every request, and their code must not find it twice.
+    is_sent_again: the same content under the same name is the same file, as it comes from clients
+        that send all they ever sent with every request; code must not find it twice.
     """
     store = services.store
-    file_id = file_id_of(organization_id.encode(), safe_name(filename).encode(), data)
+    file_id = new_id("file")
+    if is_sent_again:
+        file_id = file_id_of(organization_id.encode(), safe_name(filename).encode(), data)
     known = await store.files.get(organization_id, file_id)
     if known is not None:
         return known, False

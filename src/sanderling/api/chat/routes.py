@@ -92,7 +92,11 @@ async def _start(
     try:
         await _check_tool_files(body, services, organization_id)
         reading = input_items(
-            items, services=services, organization_id=organization_id, places=places
+            items,
+            services=services,
+            organization_id=organization_id,
+            places=places,
+            is_sent_again=True,
         )
         async with reading as records:
             asked = run_request(body, given, records, organization_id=organization_id)

@@ -71,17 +71,19 @@ async def input_items(
     organization_id: str,
     param: str = "input",
     places: Sequence[str] = (),
+    is_sent_again: bool = False,
 ) -> AsyncIterator[tuple[Item, ...]]:
     """
     Yield the records of an input; files stored for it are deleted again if the block raises.
 
     param: where the input stands in the request.
     places: where each of its items does, if they come from elsewhere.
+    is_sent_again: clients send all content with every request, so the same is the same file.
 
     Raises:
         InvalidRequest, NotFound: `param` names the place.
     """
-    reader = _Reader(services, organization_id)
+    reader = _Reader(services, organization_id, is_sent_again=is_sent_again)
     try:
         yield await reader.read(given, param, places)
     except BaseException:
@@ -92,8 +94,9 @@ async def input_items(
 class _Reader:
     """Reads one input; knows which files it has stored on the way."""
 
-    def __init__(self, services: Services, organization_id: str) -> None:
+    def __init__(self, services: Services, organization_id: str, *, is_sent_again: bool) -> None:
         self._services = services
+        self._is_sent_again = is_sent_again
         self._organization_id = organization_id
         self._stored: list[StoredFile] = []
 
@@ -269,7 +272,12 @@ class _Reader:
 
     async def _store(self, data: bytes, filename: str, *, purpose: str) -> StoredFile:
         file, is_new = await keep_content(
-            self._services, self._organization_id, data, filename=filename, purpose=purpose
+            self._services,
+            self._organization_id,
+            data,
+            filename=filename,
+            purpose=purpose,
+            is_sent_again=self._is_sent_again,
         )
         if is_new:
             self._stored.append(file)
