@@ -4,7 +4,7 @@ ARGS ?=
 # Tests wait more than they compute; each file stays in one process, with what it has started.
 TESTS_AT_ONCE ?= 2
 
-.PHONY: setup setup-dev demo test test-vm lint check fix serve bench lock wheel
+.PHONY: setup setup-dev demo test test-vm conformance lint check fix serve bench lock wheel
 
 setup:
 	@sh tools/bootstrap.sh $(PYTHON)
@@ -20,6 +20,9 @@ test: setup-dev
 
 test-vm: setup-dev
 	@$(BIN)/python -m tests.vm $(ARGS)
+
+conformance: setup-dev
+	@$(BIN)/python -m tests.conformance $(ARGS)
 
 lint: setup-dev
 	@$(BIN)/python tools/lint.py

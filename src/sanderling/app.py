@@ -64,6 +64,7 @@ async def open_services(
     async with AsyncExitStack() as stack:
         store = await Store.open(settings.data, sole=True, clock=clock)
         stack.push_async_callback(store.close)
+        opened_at = clock.now()
         await _refuse_strangers(settings.host, store)
         egress_domains = _egress_domains(settings.egress_domains)
         sandbox = await stack.enter_async_context(_open_host(settings))
@@ -88,7 +89,7 @@ async def open_services(
         for name, work in (
             ("expiry", expire_forever(containers)),
             ("retention", sweep_forever(runner)),
-            ("tidying", _tidy(store, containers)),
+            ("tidying", _tidy(store, containers, opened_at)),
         ):
             stack.enter_context(_background(name, work))
         yield Services(settings, store, containers, runner, model, sandbox, clock)
@@ -197,12 +198,18 @@ async def _open_runner(
     )
 
 
-async def _tidy(store: Store, containers: Containers) -> None:
-    """Delete, once per start, the bytes that a crash left behind; then files whose time is over."""
-    await store.sweep_blobs()
+async def _tidy(store: Store, containers: Containers, opened_at: float) -> None:
+    """
+    Delete, once per start, the bytes that a crash left behind; then files whose time is over.
+
+    The store is this server's alone: what was there as it was opened at `opened_at`, before the
+    first request, and is referred to by nothing, nobody is going to refer to.
+    """
+    await store.sweep_blobs(written_before=opened_at)
     while True:
         try:
             await store.forget_expired_files()
+            await store.forget_expired_uploads()
             await containers.discard_due()
         except SanderlingError as error:  # a full disk; it may have room again
             logs.error("sweep.failed", reason=error.message)

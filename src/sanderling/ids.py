@@ -24,6 +24,8 @@ _HEX_CHARS = {  # prefix -> hex characters after it
     "conv": 48,
     "cfile": 32,
     "exec": 32,
+    "upload": 32,
+    "part": 32,
     "req": 32,
     "blob": 32,
     "key": 24,

@@ -144,6 +144,38 @@ class StoredFile:
 
 
 @dataclass(frozen=True, slots=True)
+class Upload:
+    """A file on its way in parts; when it is completed, a file of the Files API."""
+
+    id: str
+    organization_id: str
+    filename: str
+    purpose: str
+    mime_type: str  # as the client said; nothing relies on it
+    bytes: int  # what the client announced; its parts must add up to that
+    status: Literal["pending", "completed", "cancelled", "expired"]
+    created_at: float
+    expires_at: float
+    lifetime_s: int | None = None  # of the file it becomes
+    file_id: str | None = None
+
+    def is_open(self, now: float) -> bool:
+        """Whether parts may still come at `now` (Unix seconds)."""
+        return self.status == "pending" and now < self.expires_at
+
+
+@dataclass(frozen=True, slots=True)
+class UploadPart:
+    """Some bytes of an upload. Where in the file they belong is said at its completion."""
+
+    id: str
+    upload_id: str
+    bytes: int
+    created_at: float
+    blob_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Container:
     """The workspace a client owns. A box may or may not stand behind it at any moment."""
 

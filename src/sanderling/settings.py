@@ -185,6 +185,13 @@ class Settings:
     file_bytes_max: int = _setting(
         512 << 20, "Largest file accepted.", "OpenAI's documented 512 MB.", kind="size", least=1
     )
+    upload_bytes_max: int = _setting(
+        8 << 30,
+        "Largest file accepted in parts, by the Uploads API.",
+        "OpenAI's documented 8 GB.",
+        kind="size",
+        least=1,
+    )
     box_disk_bytes: int = _setting(
         2 << 30,
         "Disk quota of one box: /mnt/data, /tmp, home and /dev/shm together.",
@@ -212,6 +219,14 @@ class Settings:
         "A conversation is looked at again within the week; no disk is for ever.",
         kind="time",
         least=0.0,
+    )
+    requests_per_minute: int = _setting(
+        0,
+        "Most requests of one organization in a minute, of any kind; beyond it gets 429. "
+        "0: no limit.",
+        "The machine is the operator's own, and queues and shares protect it; OpenAI has 100.",
+        kind="int",
+        least=0,
     )
     pool_size: int = _setting(
         4,

@@ -73,6 +73,50 @@ async def test_containers_are_filtered_by_name(api: Api):
     assert [c["id"] for c in listing["data"]] == [other["id"]]
 
 
+async def test_containers_are_paged_in_both_directions(api: Api):
+    ids = [(await create(api, name="paged"))["id"] for _ in range(5)]
+    await create(api)
+
+    async def listed(query: str) -> tuple[list[str], bool]:
+        listing = await api.json("GET", f"/v1/containers?name=paged&{query}")
+        return [container["id"] for container in listing["data"]], listing["has_more"]
+
+    assert await listed("order=asc&limit=5") == (ids, False)
+    assert await listed(f"limit=2&after={ids[3]}") == ([ids[2], ids[1]], True)
+    assert await listed(f"limit=2&before={ids[1]}") == ([ids[3], ids[2]], True)
+    assert await listed(f"order=asc&limit=2&after={ids[2]}") == (ids[3:], False)
+    assert await listed(f"order=asc&limit=3&before={ids[2]}") == (ids[:2], False)
+
+
+@pytest.mark.parametrize(
+    ("body", "param", "words"),
+    [
+        (
+            {"skills": [{"type": "skill_reference", "skill_id": "s"}]},
+            "skills",
+            "Skills are not supported by this server.",
+        ),
+        (
+            {
+                "network_policy": {
+                    "type": "allowlist",
+                    "allowed_domains": ["a.example"],
+                    "domain_secrets": [{"domain": "a.example", "name": "n", "value": "v"}],
+                }
+            },
+            "network_policy.domain_secrets",
+            "Domain secrets are not supported by this server.",
+        ),
+    ],
+)
+async def test_what_containers_do_not_have_here_is_refused_by_name(api: Api, body, param, words):
+    status, error = await api.error("POST", "/v1/containers", {"name": "x", **body})
+
+    assert (status, error["param"], error["code"]) == (400, param, "invalid_value")
+    assert error["message"] == words
+    assert (await api.json("GET", "/v1/containers"))["data"] == []
+
+
 async def test_defaults_are_the_documented_ones(api: Api):
     container = await create(api)
 
@@ -94,6 +138,19 @@ async def test_container_that_was_idle_too_long_is_expired_and_cannot_be_used(tm
         assert (await api.json("GET", path))["status"] == "expired"
         status, error = await api.error("POST", f"{path}/executions", {"code": "1"})
         assert (status, error["message"]) == (400, "Container is expired.")
+        for method, tail in (("POST", "/files"), ("GET", "/files"), ("DELETE", "/files/cfile_x")):
+            body = {"file_id": "file-x"} if method == "POST" else None
+            reply = await api.http.request(method, path + tail, json=body)
+            assert (reply.status_code, reply.json()["error"]) == (
+                400,
+                {
+                    "message": "Container is expired.",
+                    "type": "invalid_request_error",
+                    "param": None,
+                    "code": None,
+                },
+            )
+        assert (await api.json("DELETE", path))["deleted"] is True
 
 
 # ---- files -------------------------------------------------------------------------------------

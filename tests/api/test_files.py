@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from sanderling.settings import Settings
+from sanderling.store.keys import new_key
 from tests.api.making import Api, memory_api
 from tests.doubles.fake_clock import FakeClock
 
@@ -100,6 +101,7 @@ async def test_files_are_paged_filtered_and_ordered(api: Api):
     assert await listed(f"limit=2&after={ids[1]}") == [ids[0]]
     assert await listed("purpose=vision") == [ids[2], ids[0]]
     assert (await api.json("GET", "/v1/files?limit=2"))["has_more"] is True
+    assert await listed(f"limit=1&before={ids[0]}") == [ids[1]]
 
 
 @pytest.mark.parametrize("parts", [(FILE, PURPOSE), (PURPOSE, FILE)])
@@ -142,6 +144,53 @@ async def test_file_part_without_a_filename_is_still_the_file(api: Api):
     file = await api.json("POST", "/v1/files", **form(('name="file"', b"x"), PURPOSE))
 
     assert file["filename"] == "upload"
+
+
+@pytest.mark.parametrize(
+    ("written", "name"),
+    [
+        ("filename*=utf-8''na%C3%AFve%20%E6%95%B0.csv", "naïve 数.csv"),
+        ("filename*=UTF-8'en'..%2F..%2Fa.csv", "a.csv"),
+        ("filename*=utf-8''%00%ff", "ÿ"),
+        ('filename="plain.csv"; filename*=utf-8other.csv', "plain.csv"),
+        ("filename*=latin-1''a.csv", "upload"),
+    ],
+)
+async def test_filename_in_the_spelling_of_older_clients_is_read(api: Api, written, name):
+    file = await api.json("POST", "/v1/files", **form((f'name="file"; {written}', b"x"), PURPOSE))
+
+    assert file["filename"] == name
+
+
+async def test_container_file_is_found_by_its_id_as_a_file(api: Api):
+    container = await api.json("POST", "/v1/containers", {"name": "box"})
+    path = f"/v1/containers/{container['id']}/files"
+    put = await api.json("POST", path, files={"file": ("a.csv", b"a,b")})
+    code = {"code": "from pathlib import Path; Path('/mnt/data/made.txt').write_text('hello')"}
+    execution = await api.json("POST", f"/v1/containers/{container['id']}/executions", code)
+    made = execution["files"][0]
+
+    file = await api.json("GET", f"/v1/files/{made['id']}")
+
+    assert file == {
+        "id": made["id"],
+        "object": "file",
+        "bytes": 5,
+        "created_at": made["created_at"],
+        "expires_at": None,
+        "filename": "made.txt",
+        "purpose": "assistants_output",
+        "status": "processed",
+        "status_details": None,
+    }
+    assert (await api.json("GET", f"/v1/files/{put['id']}"))["purpose"] == "user_data"
+    assert (await api.http.get(f"/v1/files/{made['id']}/content")).content == b"hello"
+    plain, key = new_key("other", "org_other", now=0.0)
+    await api.services.store.keys.insert(key)
+    others = {"authorization": f"Bearer {plain}"}
+    for tail in ("", "/content"):
+        reply = await api.http.get(f"/v1/files/{made['id']}{tail}", headers=others)
+        assert reply.status_code == 404
 
 
 async def test_download_cannot_be_taken_for_a_page_and_keeps_its_name(api: Api):
@@ -201,6 +250,21 @@ async def test_download_cannot_be_taken_for_a_page_and_keeps_its_name(api: Api):
             ),
             "expires_after[seconds]",
             "invalid_value",
+        ),
+        (
+            form(('name="file"\r\nContent-Transfer-Encoding: base64', b"eA=="), PURPOSE),
+            None,
+            "invalid_multipart",
+        ),
+        (
+            {"content": b"x", "headers": {"content-encoding": "gzip"}},
+            None,
+            "unsupported_content_encoding",
+        ),
+        (
+            form((f'name="file"; filename="{"x" * 70_000}"', b"x"), PURPOSE),
+            None,
+            "invalid_multipart",
         ),
         ({**form(FILE, PURPOSE), "content": b"rubbish"}, None, "invalid_multipart"),
         ({**form(FILE, PURPOSE), "content": b""}, None, "invalid_multipart"),
@@ -280,4 +344,6 @@ async def test_file_expires_when_it_was_told_to(tmp_path: Path):
 
         status, _ = await api.error("GET", f"/v1/files/{file['id']}")
         assert status == 404
-        assert (await api.json("GET", "/v1/files"))["data"] == []
+        kept = await api.upload(b"y")
+        listing = await api.json("GET", "/v1/files?limit=1&order=asc")
+        assert (listing["data"], listing["has_more"]) == ([kept], False)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from tests.api.leftovers import kept_by
 from tests.api.making import Api, memory_api
 
 # One server for all: a wrong request changes nothing.
@@ -234,6 +235,25 @@ RESPONSES: list[tuple[Any, str | None, str, str]] = [
         "previous_response_not_found",
         "Previous response with id 'resp_nope' not found.",
     ),
+    (
+        # The file has been received by then.
+        {
+            **message({"type": "input_file", "filename": "a", "file_data": "YWJj"}),
+            "previous_response_id": "resp_nope",
+        },
+        "previous_response_id",
+        "previous_response_not_found",
+        "Previous response with id 'resp_nope' not found.",
+    ),
+    (
+        message(
+            {"type": "input_file", "filename": "a", "file_data": "YWJj"},
+            {"type": "input_image", "image_url": "data:image/png;base64,???"},
+        ),
+        "input[0].content[1].image_url",
+        VALUE,
+        "not base64",
+    ),
     ({"include": "x"}, "include", TYPE, "an array"),
     ({"include": ["everything"]}, "include[0]", VALUE, "'everything'"),
     ({"stream": "yes"}, "stream", TYPE, "expected a boolean, but got a string"),
@@ -307,11 +327,14 @@ RESPONSES: list[tuple[Any, str | None, str, str]] = [
 async def test_wrong_response_request_is_400_and_names_the_parameter(
     api: Api, body, param, code, words
 ):
+    before = await kept_by(api)
+
     status, error = await api.error("POST", "/v1/responses", body)
 
     assert (status, error["param"], error["code"] or "") == (400, param, code)
     assert error["type"] == "invalid_request_error"
     assert words in error["message"]
+    assert await kept_by(api) == before
 
 
 # method, path, body -> status, param, code, piece of the message
@@ -477,11 +500,14 @@ OTHERS: list[tuple[str, str, Any, int, str | None, str | None, str]] = [
 async def test_wrong_request_gets_the_error_that_says_why(
     api: Api, method, path, body, status, param, code, words
 ):
+    before = await kept_by(api)
+
     got, error = await api.error(method, path, body)
 
     assert (got, error["param"]) == (status, param)
     assert code is None or error["code"] == code
     assert words in error["message"]
+    assert await kept_by(api) == before
 
 
 async def test_ids_of_another_kind_are_just_unknown(api: Api):

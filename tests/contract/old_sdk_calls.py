@@ -51,6 +51,24 @@ def files_live_their_whole_life() -> None:
 
 
 @check
+def files_come_in_parts_and_go_into_a_container_by_their_id() -> None:
+    content = bytes(range(256)) * 1000
+    upload = client.uploads.upload_file_chunked(
+        file=content,
+        filename="parts.bin",
+        bytes=len(content),
+        mime_type="application/octet-stream",
+        purpose="assistants",
+        part_size=100_000,
+    )
+    assert upload.file is not None
+    assert client.files.content(upload.file.id).read() == content
+    container = client.containers.create(name="parts")
+    file = client.containers.files.create(container.id, file_id=upload.file.id)  # multipart then
+    assert (file.path, file.bytes) == ("/mnt/data/parts.bin", len(content))
+
+
+@check
 def containers_live_their_whole_life() -> None:
     made = client.containers.create(
         name="old", expires_after={"anchor": "last_active_at", "minutes": 10}

@@ -15,6 +15,8 @@ from sanderling.records import (
     RunRequest,
     StoredFile,
     TextPart,
+    Upload,
+    UploadPart,
 )
 
 
@@ -29,6 +31,32 @@ def make_file(**values: Any) -> StoredFile:
         blob_id=new_id("blob"),
     )
     return replace(file, **values)
+
+
+def make_upload(**values: Any) -> Upload:
+    upload = Upload(
+        id=new_id("upload"),
+        organization_id="org_a",
+        filename="sales.csv",
+        purpose="user_data",
+        mime_type="text/csv",
+        bytes=12,
+        status="pending",
+        created_at=1000.0,
+        expires_at=4600.0,
+    )
+    return replace(upload, **values)
+
+
+def make_upload_part(upload_id: str, **values: Any) -> UploadPart:
+    part = UploadPart(
+        id=new_id("part"),
+        upload_id=upload_id,
+        bytes=12,
+        created_at=1000.0,
+        blob_id=new_id("blob"),
+    )
+    return replace(part, **values)
 
 
 def make_container(**values: Any) -> Container:

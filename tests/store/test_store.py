@@ -10,7 +10,13 @@ import pytest
 
 from sanderling.errors import NotFound, SetupError
 from sanderling.store.store import Store
-from tests.store.makers import make_container, make_container_file, make_file
+from tests.store.makers import (
+    make_container,
+    make_container_file,
+    make_file,
+    make_upload,
+    make_upload_part,
+)
 
 
 async def write(store, content=b"bytes"):
@@ -164,3 +170,31 @@ async def test_opening_again_and_again_leaves_no_open_file(tmp_path):
         await (await Store.open(tmp_path, sole=True)).close()
 
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+async def test_parts_keep_their_bytes_until_their_upload_is_over(store, clock):
+    upload = make_upload(expires_at=clock.now() + 3600)
+    part = make_upload_part(upload.id, blob_id=await write(store))
+    assert await store.uploads.insert(upload, pending_max=1)
+    assert await store.uploads.add_part(part, parts_max=1, bytes_max=part.bytes) == "added"
+    assert await store.uploads.parts(upload.id) == {part.id: part}
+
+    await store.release_blob(part.blob_id)
+    assert await is_there(store, part.blob_id)
+
+    await store.release_blob(*(await store.uploads.cancel(upload.id)))
+    assert not await is_there(store, part.blob_id)
+    assert await store.uploads.parts(upload.id) == {}
+
+
+async def test_at_its_start_the_one_server_of_a_folder_sweeps_what_is_young_too(tmp_path):
+    store = await Store.open(tmp_path, sole=True)
+    orphan = await write(store)  # and here it was killed, before a row named it
+    await store.close()
+
+    again = await Store.open(tmp_path, sole=True)
+    opened_at = again.blobs.path(orphan).stat().st_mtime + 1
+    assert await again.sweep_blobs() == 0
+    assert await again.sweep_blobs(written_before=opened_at) == 1
+    assert not await is_there(again, orphan)
+    await again.close()

@@ -57,6 +57,7 @@ async def _read(request: Request) -> bytes:
         if len(body) > JSON_BYTES_MAX:
             raise _too_large()
     if body:
+        check_content_encoding(request)
         _check_content_type(request)
     return bytes(body)
 
@@ -65,6 +66,21 @@ def is_json(request: Request) -> bool:
     """Return whether the request says its body is JSON. Saying nothing counts."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     return kind in {"", "application/json"} or kind.endswith("+json")
+
+
+def check_content_encoding(request: Request) -> None:
+    """
+    Raises:
+        InvalidRequest: the body is compressed. Unpacking would need limits of its own, and no SDK
+        compresses what it sends.
+    """
+    encoding = request.headers.get("content-encoding", "").strip().lower()
+    if encoding not in ("", "identity"):
+        raise InvalidRequest(
+            f"Unsupported content encoding: '{encoding[:100]}'. Send the body as it is, without a "
+            "'Content-Encoding'.",
+            code="unsupported_content_encoding",
+        )
 
 
 def _check_content_type(request: Request) -> None:

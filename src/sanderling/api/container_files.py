@@ -13,7 +13,9 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
+from sanderling.api import shapes
 from sanderling.api.bodies import is_json, json_model
+from sanderling.api.describing import FormFile, described, page
 from sanderling.api.files import find_file
 from sanderling.api.paging import list_object, page_of
 from sanderling.api.replies import deleted, download, json_reply
@@ -28,6 +30,13 @@ router = APIRouter(prefix="/containers/{container_id}/files")
 
 
 class CreateContainerFile(RequestModel):
+    file_id: str | None = None
+
+
+class ContainerFileForm(RequestModel):
+    """The form as it is described, with one of the two; `received_form` reads it."""
+
+    file: FormFile | None = None
     file_id: str | None = None
 
 
@@ -46,6 +55,7 @@ def container_file_object(file: ContainerFile) -> dict[str, Any]:
 
 
 @router.post("")
+@described(shapes.ContainerFile, json=CreateContainerFile, form=ContainerFileForm, statuses=(503,))
 async def create_container_file(
     container_id: str, request: Request, services: Partners, organization_id: Organization
 ) -> Response:
@@ -94,6 +104,7 @@ async def _add_stored(
 
 
 @router.get("")
+@described(shapes.ContainerFileList, query=page())
 async def list_container_files(
     container_id: str, request: Request, services: Partners, organization_id: Organization
 ) -> Response:
@@ -103,6 +114,7 @@ async def list_container_files(
 
 
 @router.get("/{file_id}")
+@described(shapes.ContainerFile)
 async def retrieve_container_file(
     container_id: str, file_id: str, services: Partners, organization_id: Organization
 ) -> Response:
@@ -112,6 +124,7 @@ async def retrieve_container_file(
 
 
 @router.get("/{file_id}/content")
+@described(None)
 async def container_file_content(
     container_id: str, file_id: str, services: Partners, organization_id: Organization
 ) -> Response:
@@ -123,6 +136,7 @@ async def container_file_content(
 
 
 @router.delete("/{file_id}")
+@described(shapes.Deleted, statuses=(503,))
 async def delete_container_file(
     container_id: str, file_id: str, services: Partners, organization_id: Organization
 ) -> Response:

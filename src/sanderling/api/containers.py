@@ -11,7 +11,9 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Request, Response
 from pydantic import Field
 
+from sanderling.api import shapes
 from sanderling.api.bodies import json_model
+from sanderling.api.describing import Query, described, page
 from sanderling.api.network import NetworkPolicy, asked_domains, policy_object
 from sanderling.api.paging import list_object, page_of
 from sanderling.api.replies import deleted, json_reply
@@ -26,6 +28,9 @@ router = APIRouter()
 FILE_IDS_MAX = 50
 # A week: longer than that, state belongs into files.
 IDLE_MINUTES_MAX = 7 * 24 * 60
+
+
+_NAME = Query("name", {"type": "string"}, "Only the containers of that very name.")
 
 
 class ExpiresAfter(RequestModel):
@@ -64,6 +69,7 @@ def container_object(container: Container, isolation: str) -> dict[str, Any]:
 
 
 @router.post("/containers")
+@described(shapes.Container, json=CreateContainer, statuses=(404, 503))
 async def create_container(
     request: Request, services: Partners, organization_id: Organization
 ) -> Response:
@@ -90,6 +96,7 @@ async def create_container(
 
 
 @router.get("/containers")
+@described(shapes.ContainerList, query=(*page(), _NAME))
 async def list_containers(
     request: Request, services: Partners, organization_id: Organization
 ) -> Response:
@@ -102,6 +109,7 @@ async def list_containers(
 
 
 @router.get("/containers/{container_id}")
+@described(shapes.Container)
 async def retrieve_container(
     container_id: str, services: Partners, organization_id: Organization
 ) -> Response:
@@ -111,6 +119,7 @@ async def retrieve_container(
 
 
 @router.delete("/containers/{container_id}")
+@described(shapes.Deleted)
 async def delete_container(
     container_id: str, services: Partners, organization_id: Organization
 ) -> Response:

@@ -14,7 +14,9 @@ from typing import Annotated, Any, get_args
 from fastapi import APIRouter, Request, Response
 from pydantic import Field
 
+from sanderling.api import shapes
 from sanderling.api.bodies import json_model
+from sanderling.api.describing import Query, described, page
 from sanderling.api.paging import list_of, page_of, strings
 from sanderling.api.replies import deleted, json_reply
 from sanderling.api.responses.inputs import input_items
@@ -33,6 +35,11 @@ router = APIRouter(prefix="/conversations")
 
 # OpenAI's own limit of items in one request.
 ITEMS_MAX = 20
+_INCLUDE = Query(
+    "include[]",
+    {"type": "array", "items": {"type": "string", "enum": list(get_args(Include))}},
+    "What items show beside themselves.",
+)
 
 
 class CreateConversation(RequestModel):
@@ -62,6 +69,7 @@ def conversation_object(conversation: StoredConversation) -> dict[str, Any]:
 
 
 @router.post("")
+@described(shapes.Conversation, json=CreateConversation, statuses=(404,))
 async def create_conversation(
     request: Request, services: Partners, organization_id: Organization
 ) -> Response:
@@ -79,6 +87,7 @@ async def create_conversation(
 
 
 @router.get("/{conversation_id}")
+@described(shapes.Conversation)
 async def retrieve_conversation(
     conversation_id: str, services: Partners, organization_id: Organization
 ) -> Response:
@@ -88,6 +97,7 @@ async def retrieve_conversation(
 
 
 @router.post("/{conversation_id}")
+@described(shapes.Conversation, json=UpdateConversation)
 async def update_conversation(
     conversation_id: str, request: Request, services: Partners, organization_id: Organization
 ) -> Response:
@@ -102,6 +112,7 @@ async def update_conversation(
 
 
 @router.delete("/{conversation_id}")
+@described(shapes.Deleted)
 async def delete_conversation(
     conversation_id: str, services: Partners, organization_id: Organization
 ) -> Response:
@@ -115,6 +126,7 @@ async def delete_conversation(
 
 
 @router.post("/{conversation_id}/items")
+@described(shapes.ItemList, json=CreateItems, query=(_INCLUDE,))
 async def create_items(
     conversation_id: str, request: Request, services: Partners, organization_id: Organization
 ) -> Response:
@@ -131,6 +143,7 @@ async def create_items(
 
 
 @router.get("/{conversation_id}/items")
+@described(shapes.ItemList, query=(*page(), _INCLUDE))
 async def list_items(
     conversation_id: str, request: Request, services: Partners, organization_id: Organization
 ) -> Response:
@@ -143,6 +156,7 @@ async def list_items(
 
 
 @router.get("/{conversation_id}/items/{item_id}")
+@described(shapes.Item, query=(_INCLUDE,))
 async def retrieve_item(
     conversation_id: str,
     item_id: str,
@@ -160,6 +174,7 @@ async def retrieve_item(
 
 
 @router.delete("/{conversation_id}/items/{item_id}")
+@described(shapes.Conversation)
 async def delete_item(
     conversation_id: str, item_id: str, services: Partners, organization_id: Organization
 ) -> Response:

@@ -108,7 +108,6 @@ def reply(error: errors.SanderlingError) -> Response:
 _NOT_SERVED = {
     "/v1/assistants": "The Assistants API",
     "/v1/threads": "The Assistants API",
-    "/v1/uploads": "The Uploads API",
     "/v1/vector_stores": "The Vector Stores API",
 }
 

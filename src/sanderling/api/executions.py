@@ -16,9 +16,10 @@ from typing import Annotated, Any, assert_never
 from fastapi import APIRouter, Request, Response
 from pydantic import Field
 
-from sanderling.api import errors
+from sanderling.api import errors, shapes
 from sanderling.api.bodies import json_model
 from sanderling.api.cells import RunningCell
+from sanderling.api.describing import described
 from sanderling.api.replies import json_reply
 from sanderling.api.routing import Organization, Partners
 from sanderling.api.sse import EventStream, frame
@@ -109,6 +110,7 @@ def execution_object(execution: Execution) -> dict[str, Any]:
 
 
 @router.post("")
+@described(shapes.Execution, json=CreateExecution, statuses=(503,), is_streamed=True)
 async def create_execution(
     container_id: str, request: Request, services: Partners, organization_id: Organization
 ) -> Response:
@@ -131,6 +133,7 @@ async def create_execution(
 
 
 @router.post("/{execution_id}/cancel")
+@described(shapes.Execution, statuses=(503,))
 async def cancel_execution(
     container_id: str, execution_id: str, services: Partners, organization_id: Organization
 ) -> Response:

@@ -1,6 +1,9 @@
 """
 What every reply carries and what no request may break: id, time taken, and an answer to any fault.
 
+Whose request it is turns out inside a route (`auth.py`), which then asks to be admitted: by the
+organization's rate, if the operator has set one, and by its share of the places.
+
 Requests at work are bounded, and an organization may have as many as there are places still free:
 however many some have, another finds a place.
 
@@ -12,12 +15,14 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable
+from urllib.parse import quote
 
 import orjson
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sanderling.api import errors
+from sanderling.api.rate_limits import RateLimits
 from sanderling.errors import RateLimited
 from sanderling.ids import new_id
 from sanderling.observe import logs
@@ -36,8 +41,9 @@ class RequestFrame:
     The id is in `scope["state"]["request_id"]` and in the `x-request-id` header of every reply.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, limits: RateLimits) -> None:
         self._app = app
+        self._limits = limits
         self._at_work = 0
         self._shares: Counter[str] = Counter()  # of those at work, by organization
 
@@ -45,7 +51,7 @@ class RequestFrame:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request = _Request(scope, send, self._take_share)
+        request = _Request(scope, send, self._limits, self._take_share)
         if self._at_work >= REQUESTS_MAX:
             await errors.reply(_TOO_MANY)(scope, receive, request.send)
             return
@@ -108,10 +114,14 @@ def _route(scope: Scope) -> str:
 class _Request:
     """One request on its way: what `send` has seen of its reply."""
 
-    def __init__(self, scope: Scope, send: Send, take_share: Callable[[str], None]) -> None:
+    def __init__(
+        self, scope: Scope, send: Send, limits: RateLimits, take_share: Callable[[str], None]
+    ) -> None:
         self.id = new_id("req")
         self.status: int | None = None
         self.organization_id: str | None = None  # whose share it takes, when that is known
+        self._told: list[tuple[bytes, bytes]] = []  # headers that are the organization's
+        self._limits = limits
         self._take_share = take_share
         self._send = send
         self._started = time.perf_counter()
@@ -119,6 +129,12 @@ class _Request:
 
     def admit(self, organization_id: str) -> None:
         """It is a request of that organization. Raises RateLimited: one too many."""
+        self._told = [(b"openai-organization", quote(organization_id).encode())]
+        allowance, refusal = self._limits.take(organization_id)
+        if allowance is not None:
+            self._told += allowance.headers()
+        if refusal is not None:
+            raise refusal
         self._take_share(organization_id)
         self.organization_id = organization_id
 
@@ -133,6 +149,7 @@ class _Request:
                 (b"x-request-id", self.id.encode()),
                 (b"openai-processing-ms", str(max(1, round(self.elapsed_ms()))).encode()),
                 (b"openai-version", API_VERSION),
+                *self._told,
             ]
             message = {**message, "headers": headers}
         await self._send(message)

@@ -10,7 +10,9 @@ from typing import Any
 
 from fastapi import APIRouter, Depends, Response
 
+from sanderling.api import shapes
 from sanderling.api.auth import organization
+from sanderling.api.describing import described
 from sanderling.api.replies import json_reply
 from sanderling.api.routing import Partners
 from sanderling.errors import NotFound
@@ -24,6 +26,7 @@ def model_object(name: str) -> dict[str, Any]:
 
 
 @router.get("/models")
+@described(shapes.ModelList, statuses=(502, 504))
 async def list_models(services: Partners) -> Response:
     """List the models of the model server; the offline model's own name without one."""
     names = await services.model.names()
@@ -31,6 +34,7 @@ async def list_models(services: Partners) -> Response:
 
 
 @router.get("/models/{name:path}")
+@described(shapes.Model, statuses=(502, 504))
 async def retrieve_model(name: str, services: Partners) -> Response:
     """Return one model; names may hold slashes."""
     if name not in await services.model.names():

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+import importlib.metadata
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 from sanderling.api import (
@@ -16,10 +20,16 @@ from sanderling.api import (
     executions,
     files,
     models,
+    shapes,
+    upload_routes,
 )
 from sanderling.api.chat import routes as chat
+from sanderling.api.describing import described
+from sanderling.api.docs_page import render
 from sanderling.api.middleware import RequestFrame
 from sanderling.api.model_response import routes as model_response
+from sanderling.api.openapi import document
+from sanderling.api.rate_limits import RateLimits
 from sanderling.api.replies import json_reply
 from sanderling.api.responses import routes as responses
 from sanderling.api.routing import Partners
@@ -28,8 +38,16 @@ from sanderling.errors import SanderlingError
 
 # What is asked most often first: a route is looked for from the top.
 _ROUTERS = (
-    *(executions, responses, chat, files, containers, container_files, conversations, models),
-    *(model_response,),
+    executions,
+    responses,
+    chat,
+    files,
+    containers,
+    container_files,
+    conversations,
+    upload_routes,
+    model_response,
+    models,
 )
 
 
@@ -38,7 +56,7 @@ def create_app(services: Services) -> FastAPI:
     Return the ASGI application that serves `services`, which the caller opens and closes.
 
     FastAPI's own pages are off: its schema would show none of the bodies, which are checked by
-    hand so that the errors are OpenAI's.
+    hand so that the errors are OpenAI's. Ours are made from what the routes say of themselves.
     """
 
     @asynccontextmanager
@@ -55,12 +73,39 @@ def create_app(services: Services) -> FastAPI:
         v1.include_router(module.router)
     app.include_router(v1)
     app.add_api_route("/health", _health, methods=["GET"])
+    app.add_api_route("/openapi.json", _openapi, methods=["GET"])
+    app.add_api_route("/docs", _docs, methods=["GET"])
     app.add_exception_handler(SanderlingError, _sanderling_error)
     app.add_exception_handler(HTTPException, _http_error)
-    app.add_middleware(RequestFrame)
+    limits = RateLimits(services.settings.requests_per_minute, services.clock)
+    app.add_middleware(RequestFrame, limits=limits)
     return app
 
 
+def api_routes() -> list[tuple[str, APIRoute]]:
+    """Return every route that is described, with the prefix it is served under."""
+    found = [("/v1", route) for module in _ROUTERS for route in module.router.routes]
+    found += [("", APIRoute("/health", _health, methods=["GET"]))]
+    return [(prefix, route) for prefix, route in found if isinstance(route, APIRoute)]
+
+
+@functools.cache
+def _document() -> dict[str, Any]:
+    # Made when it is first asked for: it takes a tenth of a second, and most servers never are.
+    return document(api_routes(), version=importlib.metadata.version("sanderling"))
+
+
+async def _openapi() -> Response:
+    return json_reply(_document())
+
+
+async def _docs() -> Response:
+    page = Response(render(_document()), media_type="text/html; charset=utf-8")
+    page.headers["content-security-policy"] = "default-src 'none'; style-src 'unsafe-inline'"
+    return page
+
+
+@described(shapes.Health, statuses=(503,))
 async def _health(services: Partners) -> Response:
     """Say whether code can run: 200, or 503 when the sandbox host does not answer."""
     status = await services.sandbox.status()

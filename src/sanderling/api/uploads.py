@@ -12,14 +12,17 @@ Source: RFC 7578 (multipart/form-data).
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from urllib.parse import unquote_to_bytes
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import Request
 
+from sanderling.api.bodies import check_content_encoding
 from sanderling.api.validation import json_name
 from sanderling.errors import InvalidRequest, TooLarge
 from sanderling.store.blobs import BlobWriter
@@ -32,6 +35,9 @@ FILE_FIELD = "file"
 # Every field of the API is an id, a word or a number.
 FIELD_BYTES_MAX = 64 << 10
 FIELDS_MAX = 64
+# What a part's bytes may say to be encoded as; none of them changes the bytes. RFC 7578 §4.7 has
+# ended the others, and a file kept in base64 would not be the file.
+_PLAIN_ENCODINGS = ("", "7bit", "8bit", "binary")
 # After a refusal the rest of the body is read and dropped up to here, because a client that is
 # still sending would see a broken connection instead of the answer.
 _DRAIN_BYTES_MAX = 256 << 20
@@ -58,16 +64,18 @@ class Form:
 
 @asynccontextmanager
 async def received_form(
-    request: Request, store: Store, *, file_bytes_max: int
+    request: Request, store: Store, *, file_bytes_max: int, file_field: str = FILE_FIELD
 ) -> AsyncIterator[Form]:
     """
     Receive a multipart form; yield it; the blob is the block's to record, and let go if it raises.
+
+    file_field: the one field that may be a file.
 
     Raises:
         InvalidRequest: not multipart, cut short, a field twice or too long.
         TooLarge: the file has more than `file_bytes_max` bytes.
     """
-    form = await _receive(request, store, file_bytes_max)
+    form = await _receive(request, store, file_bytes_max, file_field)
     try:
         yield form
     except BaseException:
@@ -76,11 +84,11 @@ async def received_form(
         raise
 
 
-async def _receive(request: Request, store: Store, file_bytes_max: int) -> Form:
-    reader = _FormReader(_boundary(request), store, file_bytes_max)
+async def _receive(request: Request, store: Store, file_bytes_max: int, file_field: str) -> Form:
+    reader = _FormReader(_boundary(request), store, file_bytes_max, file_field)
     chunks = request.stream()
     try:
-        _check_declared_size(request, file_bytes_max)
+        _check_declared_size(request, file_bytes_max, file_field)
         async for chunk in chunks:
             await reader.feed(chunk)
         return await reader.finish()
@@ -104,6 +112,7 @@ async def _drain(chunks: AsyncIterator[bytes]) -> None:
 
 
 def _boundary(request: Request) -> bytes:
+    check_content_encoding(request)
     kind, options = parse_options_header(request.headers.get("content-type"))
     if kind != b"multipart/form-data":
         shown = request.headers.get("content-type", "none")[:100]
@@ -118,17 +127,17 @@ def _boundary(request: Request) -> bytes:
     return boundary
 
 
-def _check_declared_size(request: Request, file_bytes_max: int) -> None:
+def _check_declared_size(request: Request, file_bytes_max: int, file_field: str) -> None:
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared[:20]) > file_bytes_max + _FORM_BYTES_EXTRA:
-        raise too_large(file_bytes_max)
+        raise too_large(file_bytes_max, file_field)
 
 
-def too_large(file_bytes_max: int) -> TooLarge:
+def too_large(file_bytes_max: int, param: str) -> TooLarge:
     """Return the error for a file above the limit."""
     return TooLarge(
         f"The file is larger than the maximum of {file_bytes_max} bytes.",
-        param=FILE_FIELD,
+        param=param,
         code="file_too_large",
     )
 
@@ -146,6 +155,7 @@ class _Part:
     name: str
     filename: str
     is_file: bool
+    encoding: str  # of its bytes, as its header says
     value: bytearray = field(default_factory=bytearray)
 
 
@@ -157,7 +167,7 @@ class _FormReader:
     note what happened in one chunk; `feed` then acts on the notes in order.
     """
 
-    def __init__(self, boundary: bytes, store: Store, file_bytes_max: int) -> None:
+    def __init__(self, boundary: bytes, store: Store, file_bytes_max: int, file_field: str) -> None:
         self._parser = MultipartParser(
             boundary,
             {
@@ -173,6 +183,7 @@ class _FormReader:
         )
         self._store = store
         self._file_bytes_max = file_bytes_max
+        self._file_field = file_field
         self._notes: list[_Part | bytes | None] = []  # a part begins | its data | it ended
         self._header_name, self._header_value = bytearray(), bytearray()
         self._headers: dict[bytes, bytes] = {}
@@ -200,14 +211,17 @@ class _FormReader:
         self._header_name, self._header_value = bytearray(), bytearray()
 
     def _on_headers_finished(self) -> None:
-        _, options = parse_options_header(self._headers.get(b"content-disposition"))
+        disposition = self._headers.get(b"content-disposition", b"")
+        _, options = parse_options_header(disposition)
         name = _text(options.get(b"name", b""))
         filename = options.get(b"filename")
+        shown = _extended_name(disposition) if filename is None else _filename(filename)
         self._notes.append(
             _Part(
                 name=name,
-                filename=_filename(filename or b"upload"),
-                is_file=filename is not None or name == FILE_FIELD,
+                filename=shown or "upload",
+                is_file=shown is not None or name == self._file_field,
+                encoding=_text(self._headers.get(b"content-transfer-encoding", b"")),
             )
         )
 
@@ -241,15 +255,20 @@ class _FormReader:
     async def _begin(self, part: _Part) -> None:
         if not part.name:
             raise _broken("a part has no name")
-        if part.name in self._fields or (part.name == FILE_FIELD and self._file is not None):
+        if part.name in self._fields or (part.name == self._file_field and self._file):
             raise InvalidRequest(
                 f"Duplicate parameter: '{part.name}'.",
                 param=part.name,
                 code="duplicate_parameter",
             )
+        if part.encoding.strip().lower() not in _PLAIN_ENCODINGS:
+            raise _broken(
+                f"the part '{part.name}' is encoded as '{part.encoding[:40]}'; send its bytes as "
+                "they are"
+            )
         if len(self._fields) >= FIELDS_MAX:
             raise _broken(f"it has more than {FIELDS_MAX} fields")
-        if part.is_file and part.name != FILE_FIELD:
+        if part.is_file and part.name != self._file_field:
             raise InvalidRequest(
                 f"Invalid type for '{part.name}': expected {json_name('')}, but got a file "
                 "instead.",
@@ -268,7 +287,7 @@ class _FormReader:
             try:
                 await self._writer.write(data)
             except TooLarge as error:
-                raise too_large(self._file_bytes_max) from error
+                raise too_large(self._file_bytes_max, self._file_field) from error
             return
         part.value += data
         if len(part.value) > FIELD_BYTES_MAX:
@@ -315,6 +334,20 @@ def _text(value: bytes) -> str:
         return value.decode()
     except UnicodeDecodeError:
         return value.decode("latin-1")
+
+
+# A name that is not ASCII as older clients write it (urllib3 1, thus requests).
+_EXTENDED_NAME = re.compile(rb"""filename\*\s*=\s*"?utf-8'[^']*'([^\s;"]*)""", re.IGNORECASE)
+
+
+def _extended_name(disposition: bytes) -> str | None:
+    """
+    Return the name in `filename*=utf-8''…`, if there is one.
+
+    Source: RFC 8187; RFC 7578 §4.2 forbids it in forms, and clients send it nevertheless.
+    """
+    match = _EXTENDED_NAME.search(disposition)
+    return None if match is None else _text(unquote_to_bytes(match[1]))
 
 
 # What a browser, and the SDKs as they do, write for the three characters that would end the header.

@@ -119,30 +119,74 @@ def _shown(value: Any) -> str:
 # ---- unions ------------------------------------------------------------------------------------
 
 
-def by_json_type(expected: str, choices: Mapping[type, Any]) -> Callable[[Any], Any]:
+class ByJsonType:
+    """A validator for a union whose members differ in JSON type; `openapi.py` reads `adapters`."""
+
+    def __init__(self, expected: str, choices: Mapping[type, Any]) -> None:
+        self.adapters = {kind: TypeAdapter(choice) for kind, choice in choices.items()}
+        self._expected = expected
+
+    def __call__(self, value: Any) -> Any:
+        adapter = self.adapters.get(type(value))
+        if adapter is None:
+            raise _refusal("invalid_type", expected=self._expected)
+        return adapter.validate_python(value, strict=True)
+
+
+def by_json_type(expected: str, choices: Mapping[type, Any]) -> ByJsonType:
     """
     Return a validator for a union whose members differ in JSON type.
 
     expected: what a client should have sent, for the error. choices: JSON type -> pydantic type.
     """
-    adapters = {kind: TypeAdapter(choice) for kind, choice in choices.items()}
+    return ByJsonType(expected, choices)
 
-    def validate(value: Any) -> Any:
-        adapter = adapters.get(type(value))
-        if adapter is None:
-            raise _refusal("invalid_type", expected=expected)
-        return adapter.validate_python(value, strict=True)
 
-    return validate
+class ByTypeField:
+    """A validator for a union of objects told apart by a field; `openapi.py` reads what it is."""
+
+    def __init__(
+        self,
+        choices: Mapping[str, type[RequestModel]],
+        default: Callable[[dict[str, Any]], str | None] | None,
+        known: frozenset[str],
+        field: str,
+    ) -> None:
+        self.choices = choices
+        self.default = default
+        self.field = field
+        self._known = known
+
+    def __call__(self, value: Any) -> Any:
+        if not isinstance(value, dict):
+            raise _refusal("invalid_type", expected="an object")
+        kind = value.get(self.field)
+        if kind is None and self.default is not None:
+            kind = self.default(value)
+        if kind is None:
+            raise _refusal("missing", at=self.field)
+        if not isinstance(kind, str):
+            raise _refusal("invalid_type", expected="a string", at=self.field, value=kind)
+        if kind in self._known:
+            raise refuse(
+                f"Invalid value: '{kind}' is not supported by this server. "
+                f"Supported values are: {quoted(list(self.choices))}.",
+                at=self.field,
+            )
+        if kind not in self.choices:
+            raise _refusal(
+                "invalid_value", supported=tuple(self.choices), at=self.field, value=kind
+            )
+        return self.choices[kind].model_validate(value)
 
 
 def by_type_field(
     choices: Mapping[str, type[RequestModel]],
     *,
-    default: Callable[[dict[str, Any]], str | None] = lambda _: None,
+    default: Callable[[dict[str, Any]], str | None] | None = None,
     known: frozenset[str] = frozenset(),
     field: str = "type",
-) -> Callable[[Any], Any]:
+) -> ByTypeField:
     """
     Return a validator for a union of objects whose `type` says which it is.
 
@@ -150,28 +194,7 @@ def by_type_field(
     known: types that exist elsewhere and that this server refuses; the error says so.
     field: the name of the field that says it, where it is another one.
     """
-
-    def validate(value: Any) -> Any:
-        if not isinstance(value, dict):
-            raise _refusal("invalid_type", expected="an object")
-        kind = value.get(field)
-        if kind is None:
-            kind = default(value)
-        if kind is None:
-            raise _refusal("missing", at=field)
-        if not isinstance(kind, str):
-            raise _refusal("invalid_type", expected="a string", at=field, value=kind)
-        if kind in known:
-            raise refuse(
-                f"Invalid value: '{kind}' is not supported by this server. "
-                f"Supported values are: {quoted(list(choices))}.",
-                at=field,
-            )
-        if kind not in choices:
-            raise _refusal("invalid_value", supported=tuple(choices), at=field, value=kind)
-        return choices[kind].model_validate(value)
-
-    return validate
+    return ByTypeField(choices, default, known, field)
 
 
 _UNSET = object()

@@ -22,9 +22,9 @@ from sanderling.models.base import Relayed
 _CONNECT_TIMEOUT_S = 10.0
 # Connections kept for the next request; how many are open at once, the API room bounds.
 _IDLE_CONNECTIONS_MAX = 100
-# What servers tell a client about its next request.
+# What servers tell a client about its next request. How much is left of a limit is not among it: it
+# would be what is left to this server.
 _HEADERS = ("retry-after", "retry-after-ms", "x-should-retry")
-_HEADER_PREFIX = "x-ratelimit-"
 
 
 class Relay:
@@ -68,9 +68,7 @@ class Relay:
                 status=response.status_code,
                 content_type=response.headers.get("content-type", ""),
                 headers={
-                    name: value
-                    for name, value in response.headers.items()
-                    if name in _HEADERS or name.startswith(_HEADER_PREFIX)
+                    name: value for name, value in response.headers.items() if name in _HEADERS
                 },
                 chunks=self._chunks(response),
             )

@@ -64,9 +64,15 @@ class FileTable:
         return await self._database.write(work)
 
     async def page(
-        self, organization_id: str, *, purpose: str | None = None, page: Page
+        self, organization_id: str, *, purpose: str | None = None, now: float = 0.0, page: Page
     ) -> Listing[StoredFile]:
-        """Return a page of the organization's files; `purpose` keeps those of one purpose."""
+        """
+        Return a page of the organization's files whose time is not over at `now`; `purpose` keeps
+        those of one purpose.
+        """
+        only = files.c.expires_at.is_(None) | (files.c.expires_at > now)
+        if purpose is not None:
+            only &= files.c.purpose == purpose
 
         def work(connection: Connection) -> Listing[StoredFile]:
             rows, has_more = select_page(
@@ -75,7 +81,7 @@ class FileTable:
                 page,
                 sorting=by_creation(files),
                 scope=files.c.organization_id == organization_id,
-                only=None if purpose is None else files.c.purpose == purpose,
+                only=only,
             )
             return Listing([_ROWS.decode(row) for row in rows], has_more)
 

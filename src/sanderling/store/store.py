@@ -29,10 +29,16 @@ from sanderling.store.events import EventTable
 from sanderling.store.files import FileTable
 from sanderling.store.keys import KeyTable
 from sanderling.store.runs import RunTable
-from sanderling.store.tables import container_files, files
+from sanderling.store.tables import container_files, files, upload_parts
+from sanderling.store.uploads import UploadTable
 
 # A blob is referred to a moment after it is written; this leaves the slowest request room.
 ORPHAN_AGE_S = 3600.0
+
+# Joining 8 GB takes a minute or two of a slow disk.
+UPLOAD_GRACE_S = 600.0
+# So long a client that is late is told why, rather than that there is no such upload.
+UPLOAD_KNOWN_S = 86400.0
 
 # SQLite takes 32,766 values in one statement, PostgreSQL 65,535; far fewer are as fast.
 _IDS_PER_QUERY = 500
@@ -51,6 +57,7 @@ class Store:
         self.conversations = ConversationTable(database)
         self.events = EventTable(database)
         self.keys = KeyTable(database, clock)
+        self.uploads = UploadTable(database)
         self._clock = clock
         self._lock: int | None = None
 
@@ -92,7 +99,7 @@ class Store:
             self._lock = None
 
     async def release_blob(self, blob_id: str) -> None:
-        """Delete the blob's bytes unless a file or a container file still refers to them."""
+        """Delete the blob's bytes unless a file, container file or part still refers to them."""
 
         def work(connection: Connection) -> None:
             # Within a write transaction nobody can begin to refer to it between look and deletion.
@@ -109,13 +116,27 @@ class Store:
             await self.release_blob(file.blob_id)
         return len(expired)
 
-    async def sweep_blobs(self, *, older_than_s: float = ORPHAN_AGE_S) -> int:
+    async def forget_expired_uploads(self) -> int:
+        """
+        Let go the parts of uploads whose time is over, return how many; a day later also what is
+        known of them, and of those that were completed or cancelled.
+        """
+        now = self._clock.now()
+        # One that is being completed as its time ends is left to its end.
+        overdue = await self.uploads.expire(now - UPLOAD_GRACE_S)
+        for blob_id in overdue:
+            await self.release_blob(blob_id)
+        await self.uploads.forget(now - UPLOAD_KNOWN_S)
+        return len(overdue)
+
+    async def sweep_blobs(self, *, written_before: float | None = None) -> int:
         """
         Delete the blobs that nothing refers to, as a crash may leave; return how many.
 
-        Only blobs older than `older_than_s` are looked at. Walks every blob's name: call it seldom.
+        written_before: only those are looked at; default: an hour ago. Walks every blob's name:
+            call it seldom.
         """
-        before = self._clock.now() - older_than_s
+        before = self._clock.now() - ORPHAN_AGE_S if written_before is None else written_before
         ids = await asyncio.to_thread(self.blobs.ids, written_before=before)
         deleted = 0
         for start in range(0, len(ids), _IDS_PER_QUERY):
@@ -137,6 +158,7 @@ def _referred(connection: Connection, blob_ids: list[str]) -> set[str]:
         union_all(
             select(files.c.blob_id).where(files.c.blob_id.in_(blob_ids)),
             select(container_files.c.blob_id).where(container_files.c.blob_id.in_(blob_ids)),
+            select(upload_parts.c.blob_id).where(upload_parts.c.blob_id.in_(blob_ids)),
         )
     )
     return set(rows.scalars())

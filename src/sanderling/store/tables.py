@@ -78,6 +78,28 @@ files = _table(
     Index(None, "organization_id", "created_at", "sequence"),
 )
 
+uploads = _table(
+    "uploads",
+    _sequence(),
+    _id(),
+    Column("organization_id", String, nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("expires_at", Double, nullable=False, index=True),
+    Column("record", _JSON, nullable=False),
+    Index(None, "organization_id", "status"),
+)
+
+upload_parts = _table(
+    "upload_parts",
+    _sequence(),
+    _id(),
+    Column("upload_id", ForeignKey(uploads.c.id, ondelete="CASCADE"), nullable=False, index=True),
+    Column("bytes", _BIG, nullable=False),
+    Column("blob_id", String(64), nullable=False, index=True),
+    Column("record", _JSON, nullable=False),
+)
+
 containers = _table(
     "containers",
     _sequence(),

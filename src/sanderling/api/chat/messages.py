@@ -39,7 +39,7 @@ _STRING_OR_PARTS = "a string or an array of content parts"
 # ---- parts -------------------------------------------------------------------------------------
 
 
-class Text(RequestModel):
+class ChatText(RequestModel):
     text: str
 
 
@@ -58,7 +58,7 @@ class FileContent(RequestModel):
     filename: str | None = None
 
 
-class File(RequestModel):
+class ChatFile(RequestModel):
     file: FileContent
 
 
@@ -66,8 +66,8 @@ class Refused(RequestModel):
     refusal: str
 
 
-UserPart = Text | Image | File
-AssistantPart = Text | Refused
+UserPart = ChatText | Image | ChatFile
+AssistantPart = ChatText | Refused
 
 
 def _content(choices: dict[str, type[RequestModel]], *, known: frozenset[str] = frozenset()) -> Any:
@@ -75,13 +75,15 @@ def _content(choices: dict[str, type[RequestModel]], *, known: frozenset[str] = 
     return PlainValidator(by_json_type(_STRING_OR_PARTS, {str: str, list: list[part]}))
 
 
-TextContent = Annotated[str | list[Text], _content({"text": Text})]
+TextContent = Annotated[str | list[ChatText], _content({"text": ChatText})]
 UserContent = Annotated[
     str | list[UserPart],
-    _content({"text": Text, "image_url": Image, "file": File}, known=frozenset({"input_audio"})),
+    _content(
+        {"text": ChatText, "image_url": Image, "file": ChatFile}, known=frozenset({"input_audio"})
+    ),
 ]
 AssistantContent = Annotated[
-    str | list[AssistantPart], _content({"text": Text, "refusal": Refused})
+    str | list[AssistantPart], _content({"text": ChatText, "refusal": Refused})
 ]
 
 
@@ -218,11 +220,11 @@ def _message(
 
 def _part(part: UserPart | AssistantPart, role: str) -> MessagePart:
     match part:
-        case Text(text=text):
+        case ChatText(text=text):
             return OutputText(text=text) if role == "assistant" else InputText(text=text)
         case Image(image_url=image):
             return InputImage(image_url=image.url, detail=image.detail)
-        case File(file=file):
+        case ChatFile(file=file):
             return InputFile(file_id=file.file_id, file_data=file.file_data, filename=file.filename)
         case Refused(refusal=refusal):
             return Refusal(refusal=refusal)
@@ -230,7 +232,7 @@ def _part(part: UserPart | AssistantPart, role: str) -> MessagePart:
             assert_never(part)
 
 
-def _text(content: str | Sequence[Text]) -> str:
+def _text(content: str | Sequence[ChatText]) -> str:
     return content if isinstance(content, str) else "\n".join(part.text for part in content)
 
 

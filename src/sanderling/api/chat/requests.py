@@ -28,7 +28,7 @@ _Penalty = Annotated[float, Field(ge=-2.0, le=2.0)]
 _STOPS_MAX = 4
 
 
-class StreamOptions(RequestModel):
+class ChatStreamOptions(RequestModel):
     include_usage: bool | None = None
     include_obfuscation: bool | None = None
 
@@ -55,7 +55,7 @@ class CreateChatCompletion(RequestModel):
     model: _ModelName
     messages: Annotated[list[MessageModel], Field(min_length=1)]
     stream: bool | None = None
-    stream_options: StreamOptions | None = None
+    stream_options: ChatStreamOptions | None = None
     tools: Annotated[list[ToolModel], Field(max_length=TOOLS_MAX)] | None = None
     tool_choice: ToolChoiceModel | None = None
     parallel_tool_calls: bool | None = None

@@ -16,7 +16,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from sanderling.api import errors, sse
+from sanderling.api import errors, shapes, sse
 from sanderling.api.attended import attend, failure
 from sanderling.api.awaited import Awaited
 from sanderling.api.bodies import json_value
@@ -30,6 +30,7 @@ from sanderling.api.chat.requests import (
     refuse_unsupported,
     run_request,
 )
+from sanderling.api.describing import described
 from sanderling.api.files import find_file
 from sanderling.api.replies import json_reply
 from sanderling.api.responses.inputs import input_items
@@ -46,6 +47,12 @@ router = APIRouter(prefix="/chat/completions")
 
 
 @router.post("")
+@described(
+    shapes.ChatCompletion,
+    json=CreateChatCompletion,
+    statuses=(404, 502, 503, 504),
+    is_streamed=True,
+)
 async def create_chat_completion(
     request: Request, services: Partners, organization_id: Organization
 ) -> Response:

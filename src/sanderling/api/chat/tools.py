@@ -41,19 +41,19 @@ class Named(RequestModel):
     name: Annotated[str, Field(min_length=1)]
 
 
-class ChooseCode(RequestModel):
+class ChatChooseCode(RequestModel):
     pass
 
 
-class ChooseFunction(RequestModel):
+class ChatChooseFunction(RequestModel):
     function: Named
 
 
 _Single = Annotated[
-    ChooseCode | ChooseFunction,
+    ChatChooseCode | ChatChooseFunction,
     PlainValidator(
         by_type_field(
-            {"code_interpreter": ChooseCode, "function": ChooseFunction}, known=_ELSEWHERE
+            {"code_interpreter": ChatChooseCode, "function": ChatChooseFunction}, known=_ELSEWHERE
         )
     ),
 ]
@@ -64,12 +64,12 @@ class AllowedTools(RequestModel):
     tools: Annotated[list[_Single], Field(min_length=1)]
 
 
-class ChooseAllowed(RequestModel):
+class ChatChooseAllowed(RequestModel):
     allowed_tools: AllowedTools
 
 
 _Mode = Literal["none", "auto", "required"]
-Choice = str | ChooseCode | ChooseFunction | ChooseAllowed
+Choice = str | ChatChooseCode | ChatChooseFunction | ChatChooseAllowed
 
 ToolChoiceModel = Annotated[
     Choice,
@@ -83,9 +83,9 @@ ToolChoiceModel = Annotated[
                     PlainValidator(
                         by_type_field(
                             {
-                                "code_interpreter": ChooseCode,
-                                "function": ChooseFunction,
-                                "allowed_tools": ChooseAllowed,
+                                "code_interpreter": ChatChooseCode,
+                                "function": ChatChooseFunction,
+                                "allowed_tools": ChatChooseAllowed,
                             },
                             known=_ELSEWHERE,
                         )
@@ -130,9 +130,9 @@ def choose(choice: Choice | None, tools: Sequence[Tool]) -> tuple[ToolChoice, tu
     match choice:
         case None | str():
             return responses.choose(choice, tools)
-        case ChooseCode() | ChooseFunction():
+        case ChatChooseCode() | ChatChooseFunction():
             return responses.choose(_single(choice), tools)
-        case ChooseAllowed(allowed_tools=allowed):
+        case ChatChooseAllowed(allowed_tools=allowed):
             # Not validated again: what the validator of `tools` takes is JSON.
             theirs = responses.ChooseAllowed.model_construct(
                 mode=allowed.mode, tools=[_single(each) for each in allowed.tools]
@@ -146,7 +146,9 @@ def choose(choice: Choice | None, tools: Sequence[Tool]) -> tuple[ToolChoice, tu
             assert_never(choice)
 
 
-def _single(choice: ChooseCode | ChooseFunction) -> responses.ChooseCode | responses.ChooseFunction:
-    if isinstance(choice, ChooseCode):
+def _single(
+    choice: ChatChooseCode | ChatChooseFunction,
+) -> responses.ChooseCode | responses.ChooseFunction:
+    if isinstance(choice, ChatChooseCode):
         return responses.ChooseCode()
     return responses.ChooseFunction(name=choice.function.name)

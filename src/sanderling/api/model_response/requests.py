@@ -29,15 +29,15 @@ _Id = Annotated[str, Field(min_length=1, max_length=512)]
 # ---- inputs ------------------------------------------------------------------------------------
 
 
-class Text(RequestModel):
+class TextOfInput(RequestModel):
     text: str
 
 
-class File(RequestModel):
+class FileOfInput(RequestModel):
     file_id: _Id
 
 
-Part = Text | File
+Part = TextOfInput | FileOfInput
 
 
 class Input(RequestModel):
@@ -54,7 +54,10 @@ class Input(RequestModel):
                         str: str,
                         list: list[
                             Annotated[
-                                Any, PlainValidator(by_type_field({"text": Text, "file": File}))
+                                Any,
+                                PlainValidator(
+                                    by_type_field({"text": TextOfInput, "file": FileOfInput})
+                                ),
                             ]
                         ],
                     },
@@ -63,13 +66,13 @@ class Input(RequestModel):
         ]
         | None
     ) = None
-    texts: Annotated[list[Text], Field(min_length=1)] | None = None
+    texts: Annotated[list[TextOfInput], Field(min_length=1)] | None = None
 
 
 # ---- tools -------------------------------------------------------------------------------------
 
 
-class CodeInterpreter(RequestModel):
+class CodeWithMode(RequestModel):
     mode: Mode | None = None
 
 
@@ -98,10 +101,10 @@ class CreateModelResponse(RequestModel):
         Annotated[
             list[
                 Annotated[
-                    CodeInterpreter | FileRetrieval,
+                    CodeWithMode | FileRetrieval,
                     PlainValidator(
                         by_type_field(
-                            {"code_interpreter": CodeInterpreter, "file_retrieval": FileRetrieval}
+                            {"code_interpreter": CodeWithMode, "file_retrieval": FileRetrieval}
                         )
                     ),
                 ]
@@ -127,7 +130,7 @@ def mode_of(body: CreateModelResponse) -> Mode:
     mode: Mode | None = None
     is_listed = False
     for index, tool in enumerate(body.tools or ()):
-        if isinstance(tool, CodeInterpreter):
+        if isinstance(tool, CodeWithMode):
             if is_listed:
                 raise InvalidRequest(
                     "There can be only one code_interpreter tool.",

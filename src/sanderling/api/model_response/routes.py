@@ -15,18 +15,19 @@ from contextlib import AsyncExitStack
 
 from fastapi import APIRouter, Request, Response
 
-from sanderling.api import sse
+from sanderling.api import shapes, sse
 from sanderling.api.attended import attend, failure
 from sanderling.api.awaited import Awaited
 from sanderling.api.bodies import json_model
+from sanderling.api.describing import described
 from sanderling.api.files import find_file
 from sanderling.api.model_response.errors import EnvelopedRoute, error_object, reply
 from sanderling.api.model_response.events import ModelResponseProjection
 from sanderling.api.model_response.requests import (
     CreateModelResponse,
-    File,
+    FileOfInput,
     Input,
-    Text,
+    TextOfInput,
     run_request,
 )
 from sanderling.api.replies import json_reply
@@ -45,6 +46,13 @@ _OUR_FAULT = "The server had an error while sending this stream."
 
 
 @router.post("")
+@described(
+    shapes.ModelResponse,
+    json=CreateModelResponse,
+    statuses=(404, 422, 503),
+    is_streamed=True,
+    error=shapes.ModelResponseError,
+)
 async def create_model_response(
     request: Request, services: Partners, organization_id: Organization
 ) -> Response:
@@ -77,9 +85,9 @@ async def _message(
     parts: list[Part] = []
     for index, part in enumerate(given.content or given.texts or ()):
         match part:
-            case Text(text=text):
+            case TextOfInput(text=text):
                 parts.append(TextPart(text))
-            case File(file_id=file_id):
+            case FileOfInput(file_id=file_id):
                 param = f"{place}.content[{index}].file_id"
                 file = await find_file(services, organization_id, file_id, param=param)
                 parts.append(FilePart(file.id, file.filename))

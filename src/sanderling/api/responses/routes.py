@@ -13,7 +13,9 @@ from collections.abc import AsyncGenerator
 
 from fastapi import APIRouter, Request, Response
 
+from sanderling.api import shapes
 from sanderling.api.bodies import json_model
+from sanderling.api.describing import Query, described, page
 from sanderling.api.files import find_file
 from sanderling.api.paging import flag, integer, list_of, page_of, strings
 from sanderling.api.replies import deleted, json_reply
@@ -37,8 +39,18 @@ from sanderling.runs.events import RunChanged
 
 router = APIRouter(prefix="/responses")
 
+_INCLUDE = Query(
+    "include[]", {"type": "array", "items": {"type": "string"}}, "What else is to be shown."
+)
+_RETRIEVAL = (
+    _INCLUDE,
+    Query("stream", {"type": "boolean"}, "Send its events again, and what follows."),
+    Query("starting_after", {"type": "integer", "minimum": 0}, "The last event that is known."),
+)
+
 
 @router.post("")
+@described(shapes.Response, json=CreateResponse, statuses=(404, 502, 503, 504), is_streamed=True)
 async def create_response(
     request: Request, services: Partners, organization_id: Organization
 ) -> Response:
@@ -96,6 +108,7 @@ async def _frames(
 
 
 @router.get("/{response_id}")
+@described(shapes.Response, query=_RETRIEVAL, is_streamed=True)
 async def retrieve_response(
     response_id: str, request: Request, services: Partners, organization_id: Organization
 ) -> Response:
@@ -113,6 +126,7 @@ async def retrieve_response(
 
 
 @router.delete("/{response_id}")
+@described(shapes.Deleted)
 async def delete_response(
     response_id: str, services: Partners, organization_id: Organization
 ) -> Response:
@@ -122,6 +136,7 @@ async def delete_response(
 
 
 @router.post("/{response_id}/cancel")
+@described(shapes.Response)
 async def cancel_response(
     response_id: str, services: Partners, organization_id: Organization
 ) -> Response:
@@ -131,6 +146,7 @@ async def cancel_response(
 
 
 @router.get("/{response_id}/input_items")
+@described(shapes.ItemList, query=(*page(), _INCLUDE))
 async def list_input_items(
     response_id: str, request: Request, services: Partners, organization_id: Organization
 ) -> Response:
