@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from sanderling.models.scripted import code, text
-from tests.api.making import memory_api
+from tests.api.making import memory_api, runs_recorded
 
 PATH = "/v1/model/response"
 INPUTS = [{"role": "user", "content": "Hi"}]
@@ -16,7 +16,7 @@ async def test_without_read_only_boxes_no_code_is_run(tmp_path: Path):
         api.sandbox.read_only = False
         body = {"inputs": INPUTS, "tools": [{"type": "code_interpreter"}]}
         reply = await api.http.post(PATH, json=body)
-        runs = await api.services.store.runs.forget_unstored(1e12)
+        runs = await runs_recorded(api)
 
     assert reply.status_code == 503
     assert reply.json()["error"]["code"] == "MACHINE_UNFIT"
