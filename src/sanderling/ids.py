@@ -7,6 +7,7 @@ characters because gateways refuse longer ones. Randomness is `secrets`, so an i
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 import string
 
@@ -44,3 +45,15 @@ def new_id(prefix: str) -> str:
         return f"{prefix}_{secrets.token_hex(_HEX_CHARS[prefix] // 2)}"
     separator = "-" if prefix == "file" else "_"
     return prefix + separator + "".join(secrets.choice(_ALNUM) for _ in range(_ALNUM_CHARS[prefix]))
+
+
+def file_id_of(*parts: bytes) -> str:
+    """Return the id of a file that these parts always have: a digest in place of chance."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(len(part).to_bytes(8, "big") + part)
+    number = int.from_bytes(digest.digest(), "big")
+    return "file-" + "".join(
+        _ALNUM[number // len(_ALNUM) ** place % len(_ALNUM)]
+        for place in range(_ALNUM_CHARS["file"])
+    )

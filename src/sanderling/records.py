@@ -16,7 +16,7 @@ MEMORY_TIER_BYTES: dict[str, int] = {t: int(t[:-1]) << 30 for t in ("1g", "4g", 
 ExecutionStatus = Literal["ok", "error", "timed_out", "out_of_memory", "interrupted", "died"]
 FileChange = Literal["created", "changed", "renamed", "deleted"]
 RunStatus = Literal["queued", "in_progress", "completed", "incomplete", "failed", "cancelled"]
-Dialect = Literal["responses", "assistants"]
+Dialect = Literal["responses", "assistants", "chat", "model_response"]
 
 OCTETS = "application/octet-stream"  # the type of a file of which nothing more is known
 
@@ -189,6 +189,7 @@ class Container:
     expires_after_minutes: int = 20
     allowed_domains: tuple[str, ...] = ()  # what its code may reach; none: no network
     environment: str = "default"  # the guest environment that its code runs in
+    read_only: bool = False  # its code finds files and writes none
 
 
 @dataclass(frozen=True, slots=True)
@@ -366,6 +367,7 @@ class AutoContainer:
     memory_limit: MemoryTier = "1g"
     allowed_domains: tuple[str, ...] = ()  # as the client wrote them
     environment: str | None = None  # None: the server's usual one
+    read_only: bool = False  # its code finds files and writes none
     type: Literal["auto"] = "auto"
 
 
@@ -436,6 +438,10 @@ class RunRequest:
     text_format: TextFormat = TextFormat()
     truncation: Literal["auto", "disabled"] = "disabled"
     reasoning_effort: str | None = None
+    # The longest that one cell may take, where the client wants less than the server allows.
+    execution_timeout_s: float | None = None
+    # What else a chat model server is asked in every turn, as the client wrote it (stop, seed, …).
+    model_options: dict[str, Any] = field(default_factory=dict)
     stored: bool = True
     # Files that came inside the request; of a run that is not stored they are forgotten with it.
     inline_file_ids: tuple[str, ...] = ()

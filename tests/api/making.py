@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 import orjson
+from sqlalchemy import Connection, func, select
 
 from sanderling.api.server import create_app
 from sanderling.api.services import Services
@@ -23,6 +24,7 @@ from sanderling.runs.feed import Feed
 from sanderling.runs.runner import Runner
 from sanderling.sandbox.egress.domains import operators_list
 from sanderling.settings import Settings
+from sanderling.store import tables
 from sanderling.store.store import Store
 from tests.doubles.memory_sandbox import MemorySandbox
 
@@ -100,6 +102,15 @@ class Api:
         return await self.json(
             "POST", "/v1/files", files={"file": (filename, content)}, data={"purpose": purpose}
         )
+
+
+async def runs_recorded(api: Api) -> int:
+    """Return how many runs there are in the store, whoever may see them."""
+
+    def count(connection: Connection) -> int:
+        return connection.execute(select(func.count()).select_from(tables.runs)).scalar_one()
+
+    return await api.services.store.database.read(count)
 
 
 async def until(is_so: Callable[[], object]) -> None:

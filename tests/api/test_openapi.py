@@ -149,7 +149,7 @@ Path("/mnt/data/made.csv").write_text("a")
 
 
 async def test_every_route_answers_what_it_says(tmp_path: Path):
-    turns = (code("1 + 1"), text("Two."), *[text("Yes.")] * 3)
+    turns = (code("1 + 1"), text("Two."), *[text("Yes.")] * 3, *(code("1 + 1"), text("Two.")) * 2)
     async with memory_api(tmp_path, *turns) as api:
         auditor = Auditor(await api.json("GET", "/openapi.json"))
         api.http.event_hooks["response"].append(auditor.check)
@@ -161,6 +161,7 @@ async def test_every_route_answers_what_it_says(tmp_path: Path):
         await _ask_uploads(api)
         await _ask_containers(api)
         await _ask_responses(api)
+        await _ask_others_of_its_kind(api)
         await _ask_conversations(api)
 
         said = {route.endpoint.__name__.strip("_") for _, route in api_routes()}
@@ -223,6 +224,15 @@ async def _ask_responses(api: Api) -> None:
     await api.error("POST", f"{path}/cancel")
     await api.json("DELETE", path)
     await api.error("DELETE", path)
+
+
+async def _ask_others_of_its_kind(api: Api) -> None:
+    asked = [{"role": "user", "content": "1 + 1?"}]
+    tools = [{"type": "code_interpreter"}]
+    body = {"model": "m", "messages": asked, "tools": tools}
+    await api.json("POST", "/v1/chat/completions", body)
+    await api.error("POST", "/v1/chat/completions", {})
+    await api.json("POST", "/v1/model/response", {"inputs": asked, "tools": tools})
 
 
 async def _ask_conversations(api: Api) -> None:

@@ -59,14 +59,20 @@ def groups() -> dict[str, int]:
 def requests() -> tuple[Section, ...]:
     """Return what each endpoint takes, in its query and in its body."""
     found = []
-    anywhere = {path for each in theirs.endpoints().values() for path in each.query | each.body}
+    anywhere: dict[str, set[str]] = {}
+    for each in theirs.endpoints().values():
+        anywhere.setdefault(each.group, set()).update(each.query | each.body)
     for name, mine in _both():
         for part in ("query", "body"):
             offered, taken = getattr(theirs.endpoints()[name], part), getattr(mine, part)
             if offered or taken:
                 section = _section(f"{name} {part}", offered, taken)
                 # One model may check several requests, with what only some of them have.
-                found.append(replace(section, beyond=_beyond(anywhere, taken)))
+                found.append(
+                    replace(
+                        section, beyond=_beyond(anywhere[theirs.endpoints()[name].group], taken)
+                    )
+                )
     return tuple(found)
 
 
@@ -90,9 +96,15 @@ def events() -> Section:
     return _section(EVENTS, theirs.events(), ours.events())
 
 
+@functools.cache
+def chunks() -> Section:
+    """Return what the chunks of a chat completion have."""
+    return _section("chunks", theirs.chunks(), ours.chunks())
+
+
 def everything() -> tuple[Section, ...]:
     """Return every section of the page, in its order."""
-    return (endpoints(), *requests(), *replies(), events())
+    return (endpoints(), *requests(), *replies(), events(), chunks())
 
 
 def unexplained() -> list[str]:
@@ -119,13 +131,14 @@ def _section(title: str, offered: AbstractSet[str], here: AbstractSet[str]) -> S
 
 
 def _beyond(offered: AbstractSet[str], here: AbstractSet[str]) -> tuple[str, ...]:
-    return tuple(path for path in paths.topmost(here) if not _is_known(offered, path))
-
-
-def _is_known(offered: AbstractSet[str], path: str) -> bool:
-    """Whether OpenAI has it, be it under another tag of the same place."""
-    untagged = re.sub(r":\w+\.", r":*.", path)
-    return any(path == each or untagged == re.sub(r":\w+\.", r":*.", each) for each in offered)
+    whole = {path for path in offered if not any(paths.is_below(other, path) for other in offered)}
+    untagged = {paths.untagged(path) for path in offered}
+    return tuple(
+        path
+        for path in paths.topmost({path for path in here if path not in offered})
+        if paths.untagged(path) not in untagged
+        and not any(paths.is_below(path, above) for above in whole)
+    )
 
 
 def _rows(title: str, offered: AbstractSet[str], here: AbstractSet[str]) -> Iterator[Row]:
@@ -134,7 +147,10 @@ def _rows(title: str, offered: AbstractSet[str], here: AbstractSet[str]) -> Iter
         if any(paths.is_below(path, above) for above in missing):
             continue
         why = refused(title, path)
-        if why or not paths.has(here, path):
+        if passed := passed_on(title, path):
+            missing.append(path)
+            yield Row(path, "partial", passed)
+        elif why or not paths.has(here, path):
             missing.append(path)
             yield Row(path, "not", why or gap(title, path))
         else:
@@ -145,6 +161,12 @@ def _rows(title: str, offered: AbstractSet[str], here: AbstractSet[str]) -> Iter
 def refused(title: str, path: str) -> str:
     """Return why something that the code knows is refused; empty: it is not."""
     found = [each.why for each in reasons.REFUSED if matches(each.pattern, title, path)]
+    return found[0] if found else ""
+
+
+def passed_on(title: str, path: str) -> str:
+    """Return how something that is not read here reaches the model server; empty: it does not."""
+    found = [why for pattern, why in reasons.PASSED_ON.items() if matches(pattern, title, path)]
     return found[0] if found else ""
 
 

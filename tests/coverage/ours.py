@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from starlette.routing import WebSocketRoute
 
 from sanderling.api import server, shapes
+from sanderling.api.chat.events import ChatProjection
 from sanderling.api.describing import description_of
 from sanderling.api.openapi import document
 from sanderling.api.responses.events import ResponseProjection
@@ -22,7 +23,7 @@ from sanderling.api.responses.objects import item_object, response_object, usage
 from sanderling.api.responses.requests import CreateResponse
 from sanderling.api.responses.tools import choice_object, tool_object
 from sanderling.records import CompactionItem, Item, Run, Tool, Usage
-from sanderling.runs.events import Event, MessageFinished
+from sanderling.runs.events import Event, MessageFinished, RunChanged
 from tests.coverage import paths, samples
 from tests.coverage.theirs import named
 
@@ -99,6 +100,8 @@ def _reply(shape: type[BaseModel] | None) -> tuple[frozenset[str], str | None]:
         found |= _response_paths()
     elif shape is shapes.Compaction:
         found |= _compaction_paths()
+    elif shape is shapes.ChatCompletion:
+        found |= frozenset(paths.of_value(_chat()[0]))
     return found, shape.__name__
 
 
@@ -130,6 +133,23 @@ def _compaction_paths() -> frozenset[str]:
     items = [item_object(each, with_outputs=False) for each in samples.of(CompactionItem)]
     whole = {"output": items, "usage": usage_object(Usage())}
     return frozenset(paths.of_value(whole))
+
+
+@functools.cache
+def chunks() -> frozenset[str]:
+    """Return what the chunks of a chat completion can have that this server answers itself."""
+    return frozenset(path for chunk in _chat()[1] for path in paths.of_value(chunk))
+
+
+@functools.cache
+def _chat() -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Return a completion of a run in which everything happened, and its chunks."""
+    projection = ChatProjection(samples.of(Run)[0], include_usage=True)
+    happened = [each for kind in get_args(Event) for each in samples.of(kind)]
+    told = [each for each in happened if not isinstance(each, RunChanged)]
+    ended = RunChanged("completed", at=1.0, usage=Usage())
+    chunks = [chunk for event in (*told, ended) for chunk in projection.project(event)]
+    return projection.completion, chunks
 
 
 @functools.cache

@@ -53,6 +53,7 @@ def render() -> str:
         "## Replies\n",
         *("\n".join(_reply(each)) for each in comparison.replies()),
         "\n".join(_events()),
+        "\n".join(_chunks()),
     ]
     return "\n".join(parts).rstrip() + "\n"
 
@@ -65,6 +66,7 @@ def _overview() -> Iterator[str]:
         ("fields of [requests](#requests)", comparison.requests()),
         ("fields of [replies](#replies)", comparison.replies()),
         ("[events](#events) of a response, and their fields", [comparison.events()]),
+        ("[chunks](#chunks-of-chat-completions) of a completion", [comparison.chunks()]),
     ):
         rows = [row for section in sections for row in section.rows]
         counts = [sum(row.state == state for row in rows) for state in ("done", "partial", "not")]
@@ -150,7 +152,17 @@ def _events() -> Iterator[str]:
         told = ", ".join(_event_field(row.name, field) for field in its) or row.why
         yield f"| `{row.name[1:]}` | {_state(row)} | {told} |"
     yield ""
-    yield f"Beyond OpenAI's, where it is asked for: {_names(e[1:] for e in section.beyond)}."
+    yield f"Beyond OpenAI's: {_names(e[1:] for e in section.beyond)}."
+    yield ""
+
+
+def _chunks() -> Iterator[str]:
+    yield "## Chunks of chat completions"
+    yield ""
+    yield "Of `POST /chat/completions` with `stream`, where this server answers; what is passed on"
+    yield "comes as the model server says it."
+    yield ""
+    yield from _rows(comparison.chunks())
 
 
 def _event_names() -> set[str]:

@@ -45,6 +45,11 @@ def has(known: AbstractSet[str], path: str) -> bool:
     return False
 
 
+def untagged(path: str) -> str:
+    """Return a path without the tags that fields are below; a tag at its end says what it is of."""
+    return re.sub(r":\w+(?=[.\[])", "", path)
+
+
 def topmost(paths: AbstractSet[str]) -> list[str]:
     """Return those that are not below another, in order."""
     kept: list[str] = []

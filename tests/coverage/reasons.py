@@ -15,10 +15,13 @@ _HOSTED = (
     r"programmatic_tool_calling|program|shell|tool_search|web_search|computer\w*"
 )
 
+_CHAT = "(reply ChatCompletion|chunks)"
+_COMPLETING = "POST /chat/completions body"
+_OR_REFUSED = "passed on to the model server; refused with the code interpreter"
+
 # What is not here. The first that fits is told.
 GAPS: dict[str, str] = {
     # ---- endpoints
-    r"endpoints POST /chat/completions": "not yet",
     r"endpoints \w+ /chat/completions/.*|endpoints GET /chat/completions": "completions are not "
     "kept; responses are",
     r"endpoints DELETE /models/\{id\}": "models are the model server's",
@@ -34,8 +37,8 @@ GAPS: dict[str, str] = {
     r"access_programs": "OpenAI's own contracts; ignored",
     r"context_management": "ignored; `POST /responses/compact` does it when it is asked to",
     r"(POST /responses\S* body|reply \w+) image": "of the tool that makes pictures",
-    r"POST /responses body moderation|reply Response moderation\.\w+": "nothing is moderated here; "
-    "ignored, and shown as null",
+    r"POST /responses body moderation|(reply ChatCompletion|chunks) moderation|"
+    r"reply Response moderation\.\w+": "nothing is moderated here; ignored, and shown as null",
     r"prompt_cache_options|prompt_cache_breakpoint|prompt_cache_diagnostics"
     r"|cache_write_tokens_details": "what is cached is the model server's affair; ignored",
     r"reasoning\.(context|mode)": "models of others do not know it; ignored",
@@ -80,12 +83,29 @@ GAPS: dict[str, str] = {
     r"reply Response tool_usage": "of hosted tools that cost by use",
     r"reply Response tools\[\]:code_interpreter\.container:auto\.network_policy:(disabled"
     r"|allowlist\.domain_secrets)": "shown where domains are allowed, without secrets",
+    rf"{_CHAT} choices\[\]\.logprobs\.\w+": "null where this server answers",
+    rf"{_CHAT} choices\[\]\.(message|delta)\.(audio|function_call)": "of models that "
+    "speak, and of deprecated functions; tools take their place",
+    r"reply ChatCompletion metadata": "completions are not kept",
+    rf"{_CHAT} usage\.\w+\.(text|image|cache_write)_tokens": "model servers do not say",
+    r"chunks obfuscation": "chunks are never padded",
     # ---- of streams
     r"events :error": "a stream that goes wrong ends with `response.failed`, whose error says why",
 }
 
+# What is not read here and is passed on as it is, to a model server that may know it.
+PASSED_ON: dict[str, str] = {
+    rf"{_COMPLETING} (audio|function_call|functions\[\])\.\w+": _OR_REFUSED,
+    rf"{_COMPLETING} (messages\[\]\.(audio|function_call|name|content\[\]:input_audio)|moderation|"
+    r"prediction:content\.content|web_search_options)": "passed on to the model server; with the "
+    "code interpreter too, or ignored",
+}
+
 # What is here, but is not all that it is at OpenAI.
 PARTIAL: dict[str, str] = {
+    rf"{_COMPLETING} (n|(top_)?logprobs|modalities|audio|functions|function_call)": _OR_REFUSED,
+    rf"{_COMPLETING} (store|metadata)": "passed on to the model server; with the code interpreter "
+    "checked, and of no effect",
     r"POST /responses/input_tokens": "an estimate: the server has not the model's tokenizer",
     r"POST /responses body include": "`code_interpreter_call.outputs` does something; the others "
     "are accepted",

@@ -12,7 +12,10 @@ import pytest
 from sanderling.records import Item, Tool
 from sanderling.runs.events import Event
 from tests.api.making import Api, memory_api
-from tests.coverage import comparison, page, paths, reasons, samples, theirs
+from tests.coverage import comparison, ours, page, paths, reasons, samples, theirs
+
+# The one endpoint whose requests a model server is given as they are.
+PASSING = "POST /chat/completions"
 
 
 @functools.cache
@@ -32,6 +35,18 @@ def test_reasons_are_about_something_that_is_not_here() -> None:
     used = {comparison.pattern_of(title, row.name) for title, row in rows() if row.state == "not"}
 
     assert set(reasons.GAPS) - used == set()
+
+
+def test_what_is_passed_on_is_not_read_here() -> None:
+    [chat] = [each for each in comparison.requests() if each.title == f"{PASSING} body"]
+    passed = [row.name for row in chat.rows if comparison.passed_on(chat.title, row.name)]
+
+    assert [p for p in passed if paths.has(ours.endpoints()[PASSING].body, p)] == []
+    assert all(pattern.startswith(PASSING) for pattern in reasons.PASSED_ON)
+    assert all(
+        any(comparison.matches(pattern, chat.title, path) for path in passed)
+        for pattern in reasons.PASSED_ON
+    )
 
 
 def test_no_reason_is_about_something_that_is_here() -> None:

@@ -20,6 +20,7 @@ from typing import Any, get_args
 
 import openai.resources
 from openai import BaseModel
+from openai.types.chat import ChatCompletionChunk
 from openai.types.responses import ResponseStreamEvent
 
 from tests.coverage import paths
@@ -73,6 +74,12 @@ def events() -> frozenset[str]:
     """Return every event of a response's stream, and its fields."""
     union, *_ = get_args(ResponseStreamEvent)
     return frozenset(path for kind in get_args(union) for path in paths.of_type(kind, shallow=True))
+
+
+@functools.cache
+def chunks() -> frozenset[str]:
+    """Return what the chunks of a chat completion have."""
+    return frozenset(paths.of_type(ChatCompletionChunk))
 
 
 def named(method: str, path: str) -> str:

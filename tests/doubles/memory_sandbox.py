@@ -105,6 +105,7 @@ class MemorySandbox:
         self._boxes: dict[str, _Box] = {}
         self._births = 0
         self.is_up = True
+        self.read_only = True  # as true as everything that a sandbox without a wall promises
         self.room_bytes: int | None = None
         self.environments: dict[str, str] = {}  # that each container's box was asked for with
         self.calls: list[tuple[str, ...]] = []
@@ -116,6 +117,7 @@ class MemorySandbox:
         return HostStatus(
             pid=os.getpid(),
             isolation="none",
+            read_only=self.read_only,
             boxes=len(self._boxes),
             pool=0,
             memory_bytes_max=self._memory_bytes_max,

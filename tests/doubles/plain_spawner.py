@@ -80,7 +80,9 @@ class PlainSpawner:
     def is_alive(self) -> bool:
         return self._zygote.poll() is None
 
-    async def spawn(self) -> Box:
+    async def spawn(self, *, read_only: bool = False) -> Box:
+        if read_only:
+            raise SpawnFailed("Without a wall nothing keeps code from writing files.")
         if self.spawned >= self.first_held_back:
             await self.go_on.wait()
         self._check()

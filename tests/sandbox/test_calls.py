@@ -48,11 +48,11 @@ async def test_the_socket_is_for_its_user_only(host: Stage):
         struct.pack(">II", 0xFFFFFFFF, 0),
         frame(b"[]"),
         frame(b"{}"),
-        frame(b'{"op": "fly", "version": 2}'),
+        frame(b'{"op": "fly", "version": 3}'),
         frame(b'{"op": "create"}'),
-        frame(b'{"op": "create", "version": 2, "container_id": 5, "memory_bytes": 1}'),
-        frame(b'{"op": "execute", "version": 2, "container_id": "c", "execution_id": "e"}', b"1"),
-        frame(b'{"op": "create", "version": 2}')[:-3],
+        frame(b'{"op": "create", "version": 3, "container_id": 5, "memory_bytes": 1}'),
+        frame(b'{"op": "execute", "version": 3, "container_id": "c", "execution_id": "e"}', b"1"),
+        frame(b'{"op": "create", "version": 3}')[:-3],
     ],
 )
 async def test_nonsense_is_answered_and_hurts_nobody(host: Stage, sent: bytes):
@@ -71,7 +71,7 @@ async def test_another_version_is_refused_but_may_ask_and_tell_to_end(host: Stag
     hello = await exchange(host.socket_path, frame(b'{"op": "hello", "version": 99}'))
 
     assert b"HostUnavailable" in refused
-    assert b'"version": 2' in hello
+    assert b'"version": 3' in hello
 
 
 async def test_a_reader_that_does_not_read_holds_up_nobody(host: Stage):
@@ -80,7 +80,7 @@ async def test_a_reader_that_does_not_read_holds_up_nobody(host: Stage):
     _, writer = await asyncio.open_unix_connection(host.socket_path)
     await wire.send(
         writer,
-        {"op": "read_file", "version": 2, "container_id": "cntr_a", "path": "/mnt/data/big"},
+        {"op": "read_file", "version": 3, "container_id": "cntr_a", "path": "/mnt/data/big"},
     )
     stuck = host.follow("print('x' * 900_000)", execution_id="slow")
     await anext(stuck)  # and reads no further
@@ -94,7 +94,7 @@ async def test_a_reader_that_does_not_read_holds_up_nobody(host: Stage):
 async def test_a_client_that_vanishes_in_the_middle_of_a_write_leaves_no_file(host: Stage):
     await host.sandbox.create("cntr_a", LIMITS)
     _, writer = await asyncio.open_unix_connection(host.socket_path)
-    call = {"op": "write_file", "version": 2, "container_id": "cntr_a", "path": "/mnt/data/x"}
+    call = {"op": "write_file", "version": 3, "container_id": "cntr_a", "path": "/mnt/data/x"}
     await wire.send(writer, call)
     await wire.send(writer, {}, b"half")
     keeper = host.local._keepers["cntr_a"]
@@ -128,7 +128,7 @@ async def test_a_client_that_is_stuck_is_let_go_and_leaves_nothing(
     _, writer = await asyncio.open_unix_connection(host.socket_path)
     op = "read_file" if stuck == "reading" else "write_file"
     path = "/etc/x" if stuck == "after an error" else "/mnt/data/big"
-    await wire.send(writer, {"op": op, "version": 2, "container_id": "cntr_a", "path": path})
+    await wire.send(writer, {"op": op, "version": 3, "container_id": "cntr_a", "path": path})
 
     writer.transport.pause_reading()  # type: ignore[attr-defined]
     keeper = host.local._keepers["cntr_a"]

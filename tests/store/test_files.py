@@ -49,3 +49,11 @@ async def test_expired_tells_files_of_everybody_from_their_last_second_on(store)
     assert await store.files.expired(49.0) == []
     assert await store.files.expired(50.0) == [due]
     assert await store.files.expired(51.0) == [due, later]
+
+
+async def test_keeping_records_once_and_tells_what_is_there(store):
+    first, second = make_file(id="file-a", blob_id="b1"), make_file(id="file-a", blob_id="b2")
+
+    assert await store.files.keep(first) == first
+    assert await store.files.keep(second) == first
+    assert await store.files.get("org_a", "file-a") == first

@@ -88,11 +88,14 @@ def _is_nearby(name: str) -> bool:
 
 
 def _token(request: HTTPConnection) -> str | None:
-    """Return the key of `Authorization: Bearer`, or of `api-key`, which Azure's SDKs send."""
+    """
+    Return the key of `Authorization: Bearer`, or of `api-key`, which Azure's SDKs send, or of
+    `X-API-Key`, which clients of `model/response` do.
+    """
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer" and token.strip():
         return token.strip()
-    return request.headers.get("api-key") or None
+    return request.headers.get("api-key") or request.headers.get("x-api-key") or None
 
 
 def _masked(token: str) -> str:

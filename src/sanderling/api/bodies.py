@@ -37,6 +37,16 @@ async def json_model(request: Request, model: type[_Model]) -> _Model:
     return check(model, decode(await _read(request)))
 
 
+async def json_value(request: Request) -> Any:
+    """
+    Return the body of `request` as it is, for who passes on what it does not know.
+
+    Raises:
+        InvalidRequest, TooLarge: as `json_model`.
+    """
+    return decode(await _read(request))
+
+
 async def _read(request: Request) -> bytes:
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared[:20]) > JSON_BYTES_MAX:

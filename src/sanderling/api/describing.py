@@ -41,6 +41,7 @@ class Description:
     reply: its JSON; None: a file's bytes.
     json, form: what its body may be, as either.
     is_streamed: the reply may also be server-sent events.
+    error: the body of its errors, where it is not that of all others.
     statuses: errors beside those that what it takes makes possible.
     """
 
@@ -50,6 +51,7 @@ class Description:
     query: tuple[Query, ...]
     statuses: tuple[int, ...]
     is_streamed: bool
+    error: type[BaseModel] | None = None
 
 
 def described(
@@ -60,9 +62,10 @@ def described(
     query: Sequence[Query] = (),
     statuses: Sequence[int] = (),
     is_streamed: bool = False,
+    error: type[BaseModel] | None = None,
 ) -> Callable[[_Endpoint], _Endpoint]:
     """Return a decorator that lets an endpoint say what it takes and gives; see Description."""
-    description = Description(reply, json, form, tuple(query), tuple(statuses), is_streamed)
+    description = Description(reply, json, form, tuple(query), tuple(statuses), is_streamed, error)
 
     def decorate(endpoint: _Endpoint) -> _Endpoint:
         _DESCRIPTIONS[endpoint] = description

@@ -109,7 +109,6 @@ def reply(error: errors.SanderlingError) -> Response:
 _NOT_SERVED = {
     "/v1/assistants": "The Assistants API",
     "/v1/threads": "The Assistants API",
-    "/v1/chat/completions": "The Chat Completions API",
     "/v1/vector_stores": "The Vector Stores API",
 }
 

@@ -10,6 +10,7 @@ Source: OpenAI API reference, "Files".
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Mapping
 from typing import Any, Literal, get_args
@@ -27,7 +28,7 @@ from sanderling.api.uploads import ReceivedFile, received_form
 from sanderling.api.validation import RequestModel, invalid_value, missing
 from sanderling.containers.names import safe_name
 from sanderling.errors import InvalidRequest, NotFound
-from sanderling.ids import new_id
+from sanderling.ids import file_id_of, new_id
 from sanderling.records import ContainerFile, StoredFile
 
 router = APIRouter()
@@ -117,8 +118,21 @@ async def store_file(
     lifetime_s: int | None = None,
 ) -> StoredFile:
     """Record a blob as a file of the organization."""
+    file = _record(services, organization_id, received, purpose=purpose, lifetime_s=lifetime_s)
+    await services.store.files.insert(file)
+    return file
+
+
+def _record(
+    services: Services,
+    organization_id: str,
+    received: ReceivedFile,
+    *,
+    purpose: str,
+    lifetime_s: int | None = None,
+) -> StoredFile:
     now = services.clock.now()
-    file = StoredFile(
+    return StoredFile(
         id=new_id("file"),
         organization_id=organization_id,
         filename=safe_name(received.filename),
@@ -128,8 +142,38 @@ async def store_file(
         blob_id=received.blob_id,
         expires_at=None if lifetime_s is None else now + lifetime_s,
     )
-    await services.store.files.insert(file)
-    return file
+
+
+async def keep_content(
+    services: Services,
+    organization_id: str,
+    data: bytes,
+    *,
+    filename: str,
+    purpose: str,
+    is_sent_again: bool,
+) -> tuple[StoredFile, bool]:
+    """
+    Keep what came inside a request as a file of the organization; return it, and if it is new.
+
+    is_sent_again: the same content under the same name is the same file, as it comes from clients
+        that send all they ever sent with every request; code must not find it twice.
+    """
+    store = services.store
+    file_id = new_id("file")
+    if is_sent_again:
+        file_id = file_id_of(organization_id.encode(), safe_name(filename).encode(), data)
+    known = await store.files.get(organization_id, file_id)
+    if known is not None:
+        return known, False
+    async with store.blobs.writer(bytes_max=len(data)) as writer:
+        await writer.write(data)
+    received = ReceivedFile(filename, writer.blob_id, writer.bytes)
+    record = _record(services, organization_id, received, purpose=purpose)
+    file = await store.files.keep(dataclasses.replace(record, id=file_id))
+    if file.blob_id != received.blob_id:  # another request was faster
+        await store.release_blob(received.blob_id)
+    return file, file.blob_id == received.blob_id
 
 
 def _purpose(fields: Mapping[str, str]) -> str:

@@ -43,6 +43,7 @@ _MEANINGS = {
     401: "No API key, or not one of this server's.",
     404: "No such object.",
     413: "The body is larger than the server takes.",
+    422: "The request cannot be served: a parameter is wrong.",
     429: "Too many requests, or too much is at work; `retry-after` says when to ask again.",
     500: "A fault of the server.",
     502: "The model server failed.",
@@ -96,8 +97,9 @@ def document(routes: Sequence[tuple[str, APIRoute]], *, version: str) -> dict[st
         "info": {
             "title": "Sanderling",
             "version": version,
-            "description": "OpenAI's Responses, Containers, Files and Uploads, self-hosted; and "
-            "executions, which are its own. Error bodies and messages are OpenAI's.",
+            "description": "OpenAI's Responses, Chat Completions, Containers, Files and Uploads, "
+            "self-hosted; and executions, which are its own. Error bodies and messages are "
+            "OpenAI's, but for those of `model/response`.",
         },
         "paths": paths,
         "components": {
@@ -120,6 +122,7 @@ def _plain(path: str) -> str:
 
 
 _Models = Mapping[Any, JsonSchemaValue]  # by model and mode
+_GIVEN: JsonSchemaMode = "serialization"  # the mode of replies
 
 
 def _components(descriptions: Iterable[Description]) -> tuple[_Models, dict[str, Any]]:
@@ -128,8 +131,9 @@ def _components(descriptions: Iterable[Description]) -> tuple[_Models, dict[str,
         (shapes.Error, "serialization"): None
     }
     for each in descriptions:
-        if each.reply is not None:
-            wanted[each.reply, "serialization"] = None
+        for shape in (each.reply, each.error):
+            if shape is not None:
+                wanted[shape, "serialization"] = None
         for model in (each.json, each.form):
             if model is not None:
                 wanted[model, "validation"] = None
@@ -157,7 +161,7 @@ def _operation(
         "responses": {
             "200": _success(description, models),
             **{
-                str(status): _error(status, models)
+                str(status): _error(status, models[description.error or shapes.Error, _GIVEN])
                 for status in _statuses(prefix, method, names, description)
             },
         },
@@ -208,8 +212,7 @@ def _statuses(
     return sorted(possible)
 
 
-def _error(status: int, models: _Models) -> dict[str, Any]:
-    schema = models[shapes.Error, "serialization"]
+def _error(status: int, schema: JsonSchemaValue) -> dict[str, Any]:
     return {
         "description": _MEANINGS[status],
         "content": {"application/json": {"schema": schema}},

@@ -24,9 +24,11 @@ from sanderling.api import (
     upload_routes,
 )
 from sanderling.api.bodies import JSON_BYTES_MAX
+from sanderling.api.chat import routes as chat
 from sanderling.api.describing import described
 from sanderling.api.docs_page import render
 from sanderling.api.middleware import RequestFrame
+from sanderling.api.model_response import routes as model_response
 from sanderling.api.openapi import document
 from sanderling.api.rate_limits import RateLimits
 from sanderling.api.replies import json_reply
@@ -49,11 +51,13 @@ _ROUTERS = (
     executions,
     responses,
     aside,
+    chat,
     files,
     containers,
     container_files,
     conversations,
     upload_routes,
+    model_response,
     models,
 )
 

@@ -248,6 +248,60 @@ class Compaction(Shape):
     usage: dict[str, Any]
 
 
+class ChatChoice(Shape):
+    index: int
+    message: dict[str, Any]
+    logprobs: dict[str, Any] | None
+    finish_reason: Literal["stop", "length", "tool_calls", "content_filter", "function_call"]
+
+
+class ChatCompletion(Shape):
+    """A chat completion of this server; one that is passed on is as the model server makes it."""
+
+    id: str
+    object: Literal["chat.completion"]
+    created: int
+    model: str
+    service_tier: str
+    system_fingerprint: str | None
+    choices: list[ChatChoice]
+    usage: dict[str, Any]
+
+
+class ModelResponse(Shape):
+    """What `model/response` answers; `output` has calls of code and messages."""
+
+    success: Literal[True]
+    id: str
+    object: Literal["response"]
+    created_at: int
+    status: Literal["completed", "incomplete"]
+    organization_id: str | None
+    assistant_id: str | None
+    model: str
+    output: list[dict[str, Any]]
+    usage: dict[str, int]
+    incomplete_details: dict[str, str] | None = None
+
+
+class ModelResponseErrorDetail(Shape):
+    code: str
+    message: str
+    system_message: str
+    type: str
+    status: int
+    details: dict[str, str]
+    trace_id: str
+    timestamp: str
+
+
+class ModelResponseError(Shape):
+    """The body of the errors of `model/response`."""
+
+    success: Literal[False]
+    error: ModelResponseErrorDetail
+
+
 class Item(Shape):
     """An item of a response or a conversation; the fields beside these are its type's."""
 

@@ -30,6 +30,14 @@ def frame(name: str, data: dict[str, Any]) -> bytes:
     return b"event: " + name.encode() + b"\ndata: " + orjson.dumps(data) + b"\n\n"
 
 
+def data(value: dict[str, Any]) -> bytes:
+    """Return one event without a name, as chat completions are streamed."""
+    return b"data: " + orjson.dumps(value) + b"\n\n"
+
+
+DONE = b"data: [DONE]\n\n"
+
+
 class EventStream(Response):
     """
     A reply that sends each chunk of frames at once and a comment after every silence.

@@ -119,6 +119,7 @@ class Boxes:
                 memory_bytes=MEMORY_TIER_BYTES[container.memory_limit],
                 cpu_count=self._cpu_count,
                 allowed_domains=container.allowed_domains,
+                read_only=container.read_only,
             )
             is_new = await self._sandbox.create(
                 container.id,

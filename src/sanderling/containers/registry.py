@@ -24,6 +24,7 @@ from sanderling.containers.running import Running
 from sanderling.environments.catalog import DEFAULT, Catalog
 from sanderling.errors import (
     InvalidRequest,
+    MachineUnfit,
     NotFound,
     SandboxError,
     SanderlingError,
@@ -100,9 +101,12 @@ class Containers:
         file_ids: Sequence[str] = (),
         allowed_domains: Sequence[str] = (),
         environment: str | None = None,
+        read_only: bool = False,
     ) -> Container:
         """
         Record a new container with the given stored files in it; its box comes with its first code.
+
+        read_only: its code can write no file; what it shows is kept all the same.
 
         Raises:
             InvalidRequest: the machine cannot give that memory, or the operator not that network or
@@ -127,6 +131,7 @@ class Containers:
             ),
             allowed_domains=reachable,
             environment=chosen,
+            read_only=read_only,
         )
         await self._store.containers.insert(container)
         logs.info("container.created", container_id=container.id, memory_limit=memory_limit)
@@ -161,6 +166,19 @@ class Containers:
                 f"{', '.join(repr(t) for t in fitting) or 'none'}.",
                 param=param,
                 code="invalid_value",
+            )
+
+    async def check_read_only(self) -> None:
+        """
+        Raises:
+            MachineUnfit: no container of this server can be kept from writing files.
+            HostUnavailable: there is no sandbox host to ask.
+        """
+        status = await self._sandbox.status()
+        if not status.read_only:
+            raise MachineUnfit(
+                "This request is for code that can write no file, and the isolation of this server "
+                f"({status.isolation}) cannot keep it from that."
             )
 
     async def retrieve(self, organization_id: str, container_id: str) -> Container:

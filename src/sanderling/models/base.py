@@ -8,7 +8,8 @@ containers except as text in its messages.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -28,6 +29,8 @@ class TurnRequest:
     offers_code: whether the `python` tool is offered; its schema is the model module's business,
         as some servers want another.
     tool_choice: `auto`, `none`, `required`, or the name of a tool that must be called.
+    execution_timeout_s: how long a cell may take, where it is not the server's usual time.
+    options: what else a chat model server is asked, as the client wrote it.
     """
 
     model: str
@@ -41,6 +44,8 @@ class TurnRequest:
     parallel_tool_calls: bool | None = None
     text_format: TextFormat = field(default_factory=TextFormat)
     reasoning_effort: str | None = None
+    execution_timeout_s: float | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +118,21 @@ ModelEvent = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Relayed:
+    """
+    A model server's own answer to a request that was passed on to it.
+
+    headers: what it says to its client about when to ask again; names in lower case.
+    chunks: the body as it comes. Raises ModelTimeout, ModelProtocol where it breaks off.
+    """
+
+    status: int
+    content_type: str
+    headers: Mapping[str, str]
+    chunks: AsyncIterator[bytes]
+
+
 class Model(Protocol):
     """A model server, or something that stands for one."""
 
@@ -125,6 +145,16 @@ class Model(Protocol):
 
         Raises:
             ModelRefused, ModelTimeout, ModelProtocol: also in the middle of the iteration.
+        """
+        ...
+
+    def relay(self, body: Mapping[str, Any]) -> AbstractAsyncContextManager[Relayed] | None:
+        """
+        Pass a chat completion on as it is; leaving the context ends it at the server too.
+        None: there is no server to pass it to, and `stream` has to be asked.
+
+        Raises:
+            ModelTimeout, ModelProtocol: when entered; there is no answer.
         """
         ...
 

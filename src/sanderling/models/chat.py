@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import aclosing
+from contextlib import AbstractAsyncContextManager, aclosing
 from typing import Any
 
 import openai
@@ -24,10 +24,11 @@ from sanderling.errors import (
     PromptTooLong,
 )
 from sanderling.models.assembler import Broken, TurnAssembler
-from sanderling.models.base import ModelEvent, TurnRequest
+from sanderling.models.base import ModelEvent, Relayed, TurnRequest
 from sanderling.models.code_tool import request_body
 from sanderling.models.formats import Formats
 from sanderling.models.offer import Offer
+from sanderling.models.relay import Relay
 from sanderling.models.text_protocol import as_text
 
 # Connecting to a server that is there takes milliseconds; ten seconds also covers a far one.
@@ -90,6 +91,7 @@ class ChatModel:
             max_retries=max_retries,
             timeout=openai.Timeout(timeout_s, connect=min(_CONNECT_TIMEOUT_S, timeout_s)),
         )
+        self._relay = Relay(base_url, api_key=api_key, timeout_s=timeout_s)
         # What this server was found not to take; learned once, so that it costs one request.
         self._takes_stream_options: bool | None = None
         self._wants_completion_tokens = False
@@ -121,6 +123,11 @@ class ChatModel:
         for event in recovered:
             yield event
 
+    def relay(self, body: Mapping[str, Any]) -> AbstractAsyncContextManager[Relayed]:
+        """See `Model.relay`."""
+        renamed = {} if self._model_name is None else {"model": self._model_name}
+        return self._relay.open({**body, **renamed})
+
     async def names(self) -> list[str]:
         """See `Model.names`."""
         try:
@@ -136,6 +143,7 @@ class ChatModel:
     async def aclose(self) -> None:
         """See `Model.aclose`."""
         await self._client.close()
+        await self._relay.aclose()
 
     # ---- one attempt ---------------------------------------------------------------------------
 

@@ -47,8 +47,12 @@ def request_body(request: TurnRequest, *, model: str, execution_timeout_s: float
     """
     tools = list(request.functions)
     if request.offers_code:
-        tools.insert(0, schema(execution_timeout_s))
-    body: dict[str, Any] = {"model": model, "messages": list(request.messages)}
+        tools.insert(0, schema(request.execution_timeout_s or execution_timeout_s))
+    body: dict[str, Any] = {
+        **request.options,
+        "model": model,
+        "messages": list(request.messages),
+    }
     optional: dict[str, Any] = {
         "temperature": request.temperature,
         "top_p": request.top_p,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any
 
 from sanderling.errors import ModelError, ModelProtocol
@@ -92,6 +92,9 @@ class ScriptedModel:
             if isinstance(event, ModelError):
                 raise event
             yield event
+
+    def relay(self, body: Mapping[str, Any]) -> None:
+        """See `Model.relay`."""
 
     async def names(self) -> list[str]:
         """See `Model.names`."""

@@ -34,6 +34,7 @@ ACTIONS: dict[str, Action] = {
         "one HTTP request was answered", ("method", "route", "status", "duration_ms", "request_id")
     ),
     "request.failed": Action("a request hit a fault of ours", ("method", "route", "request_id")),
+    "relay.broken": Action("a model server broke off an answer that was passed on", ("reason",)),
     "run.started": Action("a run was recorded and claimed", ("run_id", "dialect", "model")),
     "run.finished": Action("a run reached its last state", ("run_id", "status", "duration_ms")),
     "run.failed": Action("a run ended by a fault, ours or the model's", ("run_id", "reason")),

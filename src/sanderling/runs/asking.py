@@ -56,6 +56,8 @@ def turn_request(
         parallel_tool_calls=request.parallel_tool_calls,
         text_format=request.text_format,
         reasoning_effort=request.reasoning_effort,
+        execution_timeout_s=request.execution_timeout_s,
+        options=request.model_options,
     )
 
 

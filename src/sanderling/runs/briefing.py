@@ -9,6 +9,7 @@ exists, so that the client gets a plain error instead of a failed run.
 from __future__ import annotations
 
 import base64
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -120,12 +121,14 @@ async def brief(
     )
     images = await _images(store, stored, [*before, *request.input]) if rules.shows_images else {}
     tool = code_tool(request)
+    timeout_s = min(request.execution_timeout_s or math.inf, rules.execution_timeout_s)
     conversation = Conversation(
         system=prompts.system_text(
             instructions=request.instructions,
             offers_code=tool is not None,
-            execution_timeout_s=rules.execution_timeout_s,
+            execution_timeout_s=timeout_s,
             allowed_domains=domains,
+            read_only=_is_read_only(tool),
             files=_untold(request, [*before, *request.input], mounts, existing),
         ),
         entries=(*before, *request.input),
@@ -139,7 +142,7 @@ async def brief(
         tool=tool,
         container_id=container_id,
         mounts=mounts,
-        timeout_s=rules.execution_timeout_s,
+        timeout_s=timeout_s,
     )
     return Briefing(conversation, workspace, _carried_over(past.stretches), past.turn)
 
@@ -204,13 +207,24 @@ async def _container(
             continue
         # Another network than this request asks for would be more, or less, than it says; another
         # environment would have other packages.
-        is_wanted = container.environment == environment
+        is_wanted = (
+            container.environment == environment and container.read_only == tool.container.read_only
+        )
         if is_wanted and set(container.allowed_domains) == set(wanted):
             return container.id, wanted
+    if tool.container.read_only:
+        await containers.check_read_only()
     await containers.check_memory_limit(
         tool.container.memory_limit, param=f"{_param(request)}.memory_limit"
     )
     return None, wanted
+
+
+def _is_read_only(tool: CodeTool | None) -> bool:
+    # Containers that clients make themselves are not.
+    return (
+        tool is not None and isinstance(tool.container, AutoContainer) and tool.container.read_only
+    )
 
 
 def _used_containers(stretches: Sequence[Stretch]) -> Iterator[str]:

@@ -93,6 +93,8 @@ def plan(
     ]
     done_upto = max(users, default=-1)
     name_of_blob = {f.blob_id: f.path.removeprefix(MOUNT + "/") for f in existing}
+    # Code may have changed it since, and a client that keeps no state gives it again and again.
+    name_of_origin = {f.origin_id: f.path.removeprefix(MOUNT + "/") for f in existing}
     taken = set(name_of_blob.values())
     given: dict[str, Mount] = {}
     for index, files in enumerate(file_sets):
@@ -100,7 +102,7 @@ def plan(
             if file_id in given or file_id not in stored:
                 continue
             file = stored[file_id]
-            name = name_of_blob.get(file.blob_id)
+            name = name_of_blob.get(file.blob_id) or name_of_origin.get(file.id)
             is_done = name is not None or index <= done_upto
             if name is None:
                 others = {mount.name for mount in given.values()}

@@ -14,15 +14,17 @@ _CODE_TOOL = """\
 You have a tool called `python`. It runs code in a stateful Python process inside a sealed \
 container and returns what the code printed, the value of its last expression, and any error.
 - Variables, imports and files stay between calls. A call may take at most {timeout_s:g} seconds.
-- /mnt/data is the working directory. The user's files are there under their own names; save files \
-meant for the user there.
+- /mnt/data is the working directory. The user's files are there under their own names{saving}.
 - Matplotlib figures are shown to the user when the cell ends.
 - {network}, and no package can be installed.
-- To give the user a file, link it as [name](sandbox:/mnt/data/name) in your answer.
+{giving}\
 - Compute with code rather than in your head. When code fails, read the error, \
 correct it and try again.\
 """
 
+_SAVING = "; save files meant for the user there"
+_GIVING = "- To give the user a file, link it as [name](sandbox:/mnt/data/name) in your answer.\n"
+_NO_SAVING = ". No file can be written, there or anywhere else: print what the user is to have"
 _NO_NETWORK = "There is no network"
 _SOME_NETWORK = "Only these domains can be reached, over http:// and https://: {domains}"
 
@@ -50,18 +52,25 @@ def system_text(
     offers_code: bool,
     execution_timeout_s: float,
     allowed_domains: Sequence[str] = (),
+    read_only: bool = False,
     files: Sequence[str] = (),
 ) -> str | None:
     """
     Return the system message of a run: our part if code is offered, then the client's.
 
     allowed_domains: what the code may reach; none: no network.
+    read_only: the code can write no file.
     files: names below /mnt/data of files that no message tells of.
     """
     network = _NO_NETWORK
     if allowed_domains:
         network = _SOME_NETWORK.format(domains=", ".join(allowed_domains))
-    code_tool = _CODE_TOOL.format(timeout_s=execution_timeout_s, network=network)
+    code_tool = _CODE_TOOL.format(
+        timeout_s=execution_timeout_s,
+        network=network,
+        saving=_NO_SAVING if read_only else _SAVING,
+        giving="" if read_only else _GIVING,
+    )
     if files:
         code_tool += f"\n{files_line(files)}"
     parts = [code_tool] if offers_code else []

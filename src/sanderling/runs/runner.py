@@ -198,6 +198,10 @@ class Runner:
             raise Conflict(f"Cannot cancel run with status '{run.status}'.")
         return run
 
+    def abandon(self, run_id: str) -> None:
+        """Stop a run that nobody can come back to; nothing is waited for. It may have ended."""
+        self._end(run_id, "cancelled")
+
     async def delete(self, organization_id: str, run_id: str) -> None:
         """
         Forget the run, its items and its events; one that is at work is cancelled first.
@@ -247,13 +251,19 @@ class Runner:
         await self._feed.close()
 
     async def _stop(self, run_id: str, ending: RunStatus) -> None:
+        task = self._end(run_id, ending)
+        if task is not None:
+            await asyncio.wait({task})
+
+    def _end(self, run_id: str, ending: RunStatus) -> asyncio.Task[None] | None:
+        """Begin to end a run; return its task, None if it is not at work."""
         work = self._work.get(run_id)
         if work is None or work.task is None:
-            return
+            return None
         if work.ending is None:  # once: a second cancellation would cut off the run's last words
             work.ending = ending
             work.task.cancel()
-        await asyncio.wait({work.task})
+        return work.task
 
     # ---- one run -------------------------------------------------------------------------------
 

@@ -85,6 +85,7 @@ class Workspace:
             memory_limit=self._tool.container.memory_limit,
             allowed_domains=self._tool.container.allowed_domains,
             environment=self._tool.container.environment,
+            read_only=self._tool.container.read_only,
         )
 
     async def _mount(self, container_id: str, file_id: str, name: str) -> None:

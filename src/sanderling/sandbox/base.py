@@ -117,11 +117,13 @@ class BoxLimits:
 
     allowed_domains: what its code may reach over HTTP and HTTPS, as `egress/domains.py` writes
         them; none: no network.
+    read_only: its code can write no file anywhere; /mnt/data is written to from outside alone.
     """
 
     memory_bytes: int
     cpu_count: float | None = None  # processors; None: as many as there are
     allowed_domains: tuple[str, ...] = ()
+    read_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +139,7 @@ class HostStatus:
     soft_limits: tuple[str, ...] = ()  # held without a control group: cgroup.SOFT says which
     uids: str = "single"  # of boxes: "range", "subuid" (each its own), "single" (all the host's)
     environments: Mapping[str, int] = field(default_factory=dict)  # those at work -> containers
+    read_only: bool = False  # whether it makes boxes that are
 
 
 class Sandbox(Protocol):

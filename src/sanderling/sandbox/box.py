@@ -105,8 +105,10 @@ class Box:
         disk_bytes: int = 0,
         overhead_bytes: int = 0,
         file_owner: tuple[int, int] | None = None,
+        is_read_only: bool = False,
     ) -> None:
         self.id = box_id
+        self.is_read_only = is_read_only
         self.pid = pid
         self.guest_uid = guest_uid
         self.file_owner = file_owner
@@ -181,6 +183,10 @@ class Box:
         Raises:
             SpawnFailed: a limit could not be set; the box is dead then.
         """
+        if limits.read_only != self.is_read_only:
+            self.kill()
+            await self.wait_dead()
+            raise SpawnFailed("Whether code can write files is not to be changed in a made box.")
         cpu_count = limits.cpu_count
         header = {
             "op": "configure",

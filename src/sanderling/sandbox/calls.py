@@ -162,6 +162,7 @@ class CallServer:
             call.integer("memory_bytes"),
             call.optional_number("cpu_count"),
             call.texts("allowed_domains"),
+            read_only=call.flag("read_only"),
         )
         is_new = await self._sandbox.create(
             call.text("container_id"),

@@ -62,6 +62,7 @@ class HostClient:
         call: dict[str, Any] = {"op": "create", "container_id": container_id, "tenant": tenant}
         call |= {"memory_bytes": limits.memory_bytes, "cpu_count": limits.cpu_count}
         call |= {"allowed_domains": limits.allowed_domains, "environment": environment}
+        call |= {"read_only": limits.read_only}
         return (await self._ask(call)).flag("is_new")
 
     async def execute(

@@ -23,6 +23,7 @@ from sanderling.sandbox.spawner import DEFAULT_PRELOAD, Spawner
 
 LEVELS = ("zygote", "gvisor", "vm")
 DEFAULT = LEVELS[0]
+READ_ONLY = ("zygote",)  # those with boxes that code cannot write in
 VM_REMEDY = "Give the whole server a virtual machine of its own, and choose zygote or gvisor in it."
 _SPAWNERS = {"zygote": Spawner, "gvisor": GvisorSpawner}
 _TRIAL_DISK_BYTES = 16 << 20

@@ -134,6 +134,7 @@ class LocalSandbox:
             soft_limits=facts.soft_limits if facts is not None else (),
             uids=facts.uids if facts is not None else "single",
             environments=self._pools.standing(),
+            read_only=self.options.isolation in levels.READ_ONLY,
         )
 
     async def create(
@@ -245,6 +246,10 @@ class LocalSandbox:
                 f"A memory limit of {limits.memory_bytes >> 20} MiB is more than this machine has "
                 f"({self.memory_bytes_max >> 20} MiB)."
             )
+        if limits.read_only and self.options.isolation not in levels.READ_ONLY:
+            raise MachineUnfit(
+                f"Isolation {self.options.isolation!r} has no boxes that code cannot write in."
+            )
         cpu_count = limits.cpu_count
         is_usable = cpu_count is None or (math.isfinite(cpu_count) and cpu_count >= 0.01)
         if limits.memory_bytes <= 0 or not is_usable:
@@ -294,7 +299,7 @@ class LocalSandbox:
         self, container_id: str, environment: str, limits: BoxLimits, tenant: str
     ) -> bool:
         """Give a container a box that stands ready with its limits, if one does, on the spot."""
-        if limits.allowed_domains or self._birth_turns.waiting:
+        if limits.allowed_domains or limits.read_only or self._birth_turns.waiting:
             return False  # there is more to be done; who waits comes first
         stock = self._pools.enter_now(environment)
         if stock is None:

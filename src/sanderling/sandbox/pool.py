@@ -49,7 +49,7 @@ class BoxMaker(Protocol):
     @property
     def is_alive(self) -> bool: ...
 
-    async def spawn(self) -> Box: ...
+    async def spawn(self, *, read_only: bool = False) -> Box: ...
 
     async def respawn(self, dead: Box) -> Box: ...
 
@@ -135,9 +135,10 @@ class Pool:
 
         Raises: SpawnFailed, MachineFull.
         """
-        if (ready := self.take_ready(limits)) is not None:
+        # None stands ready whose code cannot write: that is built into a box, and few want it.
+        if not limits.read_only and (ready := self.take_ready(limits)) is not None:
             return ready
-        while self._ready:
+        while self._ready and not limits.read_only:
             box = self._ready.popleft()
             self._wanted.set()
             if not box.is_dead and box.may_become(limits):
@@ -146,12 +147,13 @@ class Pool:
         self._check_memory()
         maker = await self._living_maker()
         try:
-            return await _in_time(maker.spawn())
+            return await _in_time(maker.spawn(read_only=limits.read_only))
         except SpawnFailed:
             if maker.is_alive:
                 raise
         # The zygote died under the call: wait for the next one.
-        return await _in_time((await self._living_maker(but=maker)).spawn())
+        maker = await self._living_maker(but=maker)
+        return await _in_time(maker.spawn(read_only=limits.read_only))
 
     async def respawn(self, dead: Box) -> Box:
         """

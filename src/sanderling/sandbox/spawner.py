@@ -21,6 +21,7 @@ import subprocess
 import weakref
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sanderling.environments.locate import find as find_environment
 from sanderling.errors import MachineFull, SpawnFailed
@@ -198,15 +199,17 @@ class Spawner:
         """Whether the zygote still runs. When it does not, all its boxes are dead."""
         return self._process.poll() is None
 
-    async def spawn(self) -> Box:
+    async def spawn(self, *, read_only: bool = False) -> Box:
         """
         Fork a fresh box: sealed, looked at from outside, not yet configured.
+
+        read_only: its code can write no file.
 
         Raises:
             SpawnFailed: a part of the wall could not be built.
             MachineFull: the machine has no memory or processes left to fork with.
         """
-        return await self._fork(self._next_uid(), None)
+        return await self._fork(self._next_uid(), None, read_only=read_only)
 
     async def respawn(self, dead: Box) -> Box:
         """
@@ -218,7 +221,7 @@ class Spawner:
         assert dead.is_dead
         handles = dead.hand_over()
         try:
-            return await self._fork(dead.guest_uid, handles)
+            return await self._fork(dead.guest_uid, handles, read_only=dead.is_read_only)
         except BaseException:
             handles.close()
             raise
@@ -252,11 +255,13 @@ class Spawner:
     async def _let_in(self, _ours: Descriptors, _joining: asyncio.Future[None] | None) -> None:
         """What a forked box waits for before it builds itself: here nothing."""
 
-    def _check_wall(self, pid: int, uid: int) -> None:
+    def _check_wall(self, pid: int, uid: int, *, read_only: bool) -> None:
         """Look at the new box from outside. Raises SpawnFailed."""
         verify.check_wall(pid, uid=self._uids.on_machine(uid))
+        if read_only:
+            verify.check_read_only(pid)
 
-    async def _fork(self, uid: int, handles: Handles | None) -> Box:
+    async def _fork(self, uid: int, handles: Handles | None, *, read_only: bool) -> Box:
         """`handles` of a dead box to step into, or None to make a new place."""
         try:
             ours, theirs = _descriptors()
@@ -268,7 +273,8 @@ class Spawner:
         try:
             group = self._cgroups.create(box_name, pids_max=self._pids_max)
             doors = self._doors(group) if group is not None else []
-            pid, pidfd = await self._ask(uid, theirs, doors, handles)
+            request = self._request(uid, doors, read_only=read_only)
+            pid, pidfd = await self._ask(request, theirs + doors, handles)
         except BaseException as error:
             ours.close()
             if group is not None:
@@ -291,7 +297,7 @@ class Spawner:
                 made = await _until_ready(ours.socket, expected)
             if joining is not None:
                 await joining
-            self._check_wall(pid, uid)
+            self._check_wall(pid, uid, read_only=read_only)
             if group is not None and not group.holds(pid):
                 raise SpawnFailed("The new box is not in its control groups.")
         except BaseException as error:
@@ -325,6 +331,7 @@ class Spawner:
             logs_bytes_max=self._logs_bytes_max,
             disk_bytes=self._beside_tier,
             overhead_bytes=self._beside_tier - self._disk_bytes,
+            is_read_only=read_only,
         )
         if uid:
             self._boxes[uid] = box
@@ -340,12 +347,21 @@ class Spawner:
             group.add(pid)  # can wait 10 ms for the machine; the box boots meanwhile
         group.limit(memory_bytes=_USUAL_MEMORY_BYTES + self._beside_tier, cpu_count=None)
 
+    def _request(self, uid: int, doors: list[int], *, read_only: bool) -> dict[str, Any]:
+        return {
+            "uid": uid,
+            "disk_bytes": self._disk_bytes,
+            "inodes": INODES_MAX,
+            "doors": len(doors),
+            "read_only": read_only,
+        }
+
     async def _ask(
-        self, uid: int, theirs: list[int], doors: list[int], handles: Handles | None
+        self, request: dict[str, Any], given: list[int], handles: Handles | None
     ) -> tuple[int, int]:
         """Have the zygote fork; return the machine's number of the new process and its pidfd."""
         # Shielded: an answer that nobody waited for would be taken for the next request's.
-        exchange = asyncio.ensure_future(self._exchange(uid, theirs, doors, handles))
+        exchange = asyncio.ensure_future(self._exchange(request, given, handles))
         try:
             pidfd = await asyncio.shield(exchange)
         except asyncio.CancelledError:
@@ -354,16 +370,10 @@ class Spawner:
         return _pid_of(pidfd), pidfd
 
     async def _exchange(
-        self, uid: int, theirs: list[int], doors: list[int], handles: Handles | None
+        self, request: dict[str, Any], given: list[int], handles: Handles | None
     ) -> int:
-        request = {
-            "uid": uid,
-            "disk_bytes": self._disk_bytes,
-            "inodes": INODES_MAX,
-            "doors": len(doors),
-        }
         # Duplicates, so that a caller who gives up may close its own at once.
-        fds = _duplicates(theirs + doors + (handles.namespaces if handles is not None else []))
+        fds = _duplicates(given + (handles.namespaces if handles is not None else []))
         async with self._turn:
             try:
                 socket.send_fds(self._control, [json.dumps(request).encode()], fds)

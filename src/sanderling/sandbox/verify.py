@@ -11,6 +11,7 @@ import os
 from collections.abc import Mapping
 
 from sanderling.errors import SpawnFailed
+from sanderling.sandbox.wall import mounts
 
 _NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "user", "uts")
 _NO_CAPABILITIES = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
@@ -46,6 +47,27 @@ def check_wall(pid: int, *, uid: int | None) -> None:
         faults.append(f"its uid is {', '.join(sorted(uids))}")
     if faults:
         raise SpawnFailed(f"The new box is not sealed: {'; '.join(faults)}.")
+
+
+def check_read_only(pid: int) -> None:
+    """
+    Raise SpawnFailed unless all that a box can otherwise write to is mounted read-only in it.
+
+    Raises:
+        SpawnFailed: says where it could write.
+    """
+    # The last mount at a place covers those before it. Fields: proc(5), /proc/pid/mountinfo.
+    options: dict[str, list[str]] = {}
+    try:
+        with open(f"/proc/{pid}/mountinfo") as file:
+            for line in file:
+                fields = line.split()
+                options[fields[4]] = fields[5].split(",")
+    except OSError as error:
+        raise SpawnFailed(f"The new box cannot be inspected: {error}") from error
+    faults = [path for path in mounts.WRITABLE if "ro" not in options.get(path, ())]
+    if faults:
+        raise SpawnFailed(f"The new box is to be read-only, and can write to {', '.join(faults)}.")
 
 
 def _fields(text: str) -> Mapping[str, str]:

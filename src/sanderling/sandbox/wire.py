@@ -38,7 +38,7 @@ from sanderling.sandbox.base import (
     Result,
 )
 
-VERSION = 2
+VERSION = 3
 
 # Room for every field of every message, escapes included; user bytes go in bodies.
 HEADER_BYTES_MAX = 64 << 10

@@ -25,6 +25,18 @@ class FileTable:
 
         await self._database.write(work)
 
+    async def keep(self, file: StoredFile) -> StoredFile:
+        """Insert the record unless there is one of its id; return the one that there is now."""
+
+        def work(connection: Connection) -> StoredFile:
+            found = connection.execute(select(files).where(files.c.id == file.id)).mappings()
+            if (row := found.first()) is not None:
+                return _ROWS.decode(row)
+            connection.execute(insert(files).values(_ROWS.encode(file)))
+            return file
+
+        return await self._database.write(work)
+
     async def get(self, organization_id: str, file_id: str) -> StoredFile | None:
         def work(connection: Connection) -> StoredFile | None:
             row = connection.execute(

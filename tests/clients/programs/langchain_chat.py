@@ -1,4 +1,4 @@
-"""langchain-openai over Responses, with the code interpreter bound as a tool."""
+"""langchain-openai over Responses and chat completions, with the code interpreter as a tool."""
 
 from __future__ import annotations
 
@@ -89,6 +89,19 @@ def tools_of_the_client_can_be_bound_beside() -> None:
     model = ChatOpenAI(model="sanderling", use_responses_api=True).bind_tools([TOOL, weather])
 
     assert "42" in model.invoke(code("print(6 * 7)")).text
+
+
+@check
+def chat_completions_run_code_too() -> None:
+    model = ChatOpenAI(model="sanderling", use_responses_api=False, stream_usage=True)
+    answer = model.invoke(code("print(6 * 7)"), tools=[TOOL])
+    whole: Any = None
+    for piece in model.stream(code("print(6 * 7)"), tools=[TOOL]):
+        whole = piece if whole is None else whole + piece
+
+    assert "42" in answer.text
+    assert whole.text == answer.text
+    assert whole.usage_metadata == answer.usage_metadata
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""litellm: containers and responses of a server that speaks OpenAI's wire."""
+"""litellm: containers, responses and chat completions of a server that speaks OpenAI's wire."""
 
 from __future__ import annotations
 
@@ -59,6 +59,24 @@ async def a_response_is_retrieved_and_deleted() -> None:
 
     assert found.output[0].content[0].text == made.output[0].content[0].text
     assert (await litellm.adelete_responses(response_id=made.id, **SERVER)).deleted is True
+
+
+@check
+def a_chat_completion_runs_code() -> None:
+    asked: Any = {
+        "model": "openai/sanderling",
+        "messages": [{"role": "user", "content": code("print(6 * 7)")}],
+        "tools": [TOOL],
+    }
+    completion = litellm.completion(**asked, **SERVER)
+    chunks = list(litellm.completion(**asked, stream=True, **SERVER))
+
+    message = completion.choices[0].message
+    assert "42" in message.content
+    [call] = message.provider_specific_fields["code_interpreter"]["calls"]
+    assert call["outputs"] == [{"type": "logs", "logs": "42\n"}]
+    spoken = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
+    assert spoken == message.content
 
 
 if __name__ == "__main__":

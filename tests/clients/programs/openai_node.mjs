@@ -84,6 +84,29 @@ check("a conversation keeps its container", async () => {
   await client.conversations.delete(conversation.id);
 });
 
+check("a chat runs code and goes on from its message", async () => {
+  const messages = [{ role: "user", content: code("x = 41") }];
+  const first = await client.chat.completions.create({ model: "m", messages, tools: [AUTO] });
+  messages.push(first.choices[0].message, { role: "user", content: code("print(x + 1)") });
+  const stream = await client.chat.completions.create({
+    model: "m",
+    messages,
+    tools: [AUTO],
+    stream: true,
+    stream_options: { include_usage: true },
+  });
+  let spoken = "";
+  let last;
+  for await (const chunk of stream) {
+    spoken += chunk.choices[0]?.delta.content ?? "";
+    last = chunk;
+  }
+
+  assert.match(spoken, /42/);
+  assert.ok(last.usage.total_tokens > 0);
+  assert.equal(first.choices[0].message.code_interpreter.calls[0].code.trim(), "x = 41");
+});
+
 check("a wrong request raises its class", async () => {
   await assert.rejects(client.responses.retrieve("resp_nope"), OpenAI.NotFoundError);
   await assert.rejects(

@@ -20,7 +20,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import assert_never
 
-from sanderling.api.files import find_file, store_file
+from sanderling.api.files import find_file, keep_content
 from sanderling.api.responses.parts import (
     CodeInterpreterCall,
     Compaction,
@@ -41,7 +41,6 @@ from sanderling.api.responses.parts import (
 )
 from sanderling.api.responses.sealed import unseal
 from sanderling.api.services import Services
-from sanderling.api.uploads import ReceivedFile
 from sanderling.api.validation import missing
 from sanderling.errors import InvalidRequest
 from sanderling.ids import new_id
@@ -76,19 +75,23 @@ async def input_items(
     organization_id: str,
     param: str = "input",
     inline: list[str] | None = None,
+    places: Sequence[str] = (),
+    is_sent_again: bool = False,
 ) -> AsyncIterator[tuple[Item, ...]]:
     """
     Yield the records of an input; files stored for it are deleted again if the block raises.
 
     param: where the input stands in the request.
     inline: gets the ids of those files.
+    places: where each of its items does, if they come from elsewhere.
+    is_sent_again: clients send all content with every request, so the same is the same file.
 
     Raises:
         InvalidRequest, NotFound: `param` names the place.
     """
-    reader = _Reader(services, organization_id)
+    reader = _Reader(services, organization_id, is_sent_again=is_sent_again)
     try:
-        items = await reader.read(given, param)
+        items = await reader.read(given, param, places)
         if inline is not None:
             inline += reader.stored_ids
         yield items
@@ -100,12 +103,15 @@ async def input_items(
 class _Reader:
     """Reads one input; knows which files it has stored on the way."""
 
-    def __init__(self, services: Services, organization_id: str) -> None:
+    def __init__(self, services: Services, organization_id: str, *, is_sent_again: bool) -> None:
         self._services = services
+        self._is_sent_again = is_sent_again
         self._organization_id = organization_id
         self._stored: list[StoredFile] = []
 
-    async def read(self, given: str | Sequence[InputItem] | None, param: str) -> tuple[Item, ...]:
+    async def read(
+        self, given: str | Sequence[InputItem] | None, param: str, places: Sequence[str] = ()
+    ) -> tuple[Item, ...]:
         if given is None:
             return ()
         if isinstance(given, str):
@@ -116,7 +122,8 @@ class _Reader:
             if attached and not isinstance(each, FunctionCallOutput):
                 items.append(MessageItem(new_id("msg"), "user", tuple(attached)))
                 attached = []
-            items.append(await self._item(each, f"{param}[{index}]", attached))
+            place = places[index] if places else f"{param}[{index}]"
+            items.append(await self._item(each, place, attached))
         if attached:
             items.append(MessageItem(new_id("msg"), "user", tuple(attached)))
         return tuple(items)
@@ -289,12 +296,16 @@ class _Reader:
         )
 
     async def _store(self, data: bytes, filename: str, *, purpose: str) -> StoredFile:
-        store = self._services.store
-        async with store.blobs.writer(bytes_max=len(data)) as writer:
-            await writer.write(data)
-        received = ReceivedFile(filename, writer.blob_id, writer.bytes)
-        file = await store_file(self._services, self._organization_id, received, purpose=purpose)
-        self._stored.append(file)
+        file, is_new = await keep_content(
+            self._services,
+            self._organization_id,
+            data,
+            filename=filename,
+            purpose=purpose,
+            is_sent_again=self._is_sent_again,
+        )
+        if is_new:
+            self._stored.append(file)
         return file
 
 

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
-from typing import assert_never
+from typing import Any, assert_never
 
 from sanderling.ids import new_id
 from sanderling.models.base import (
@@ -86,6 +86,9 @@ class OfflineModel:
         match finish:
             case "stop" | "length" | "tool_calls":
                 yield TurnFinished(finish, usage, NAME)
+
+    def relay(self, body: Mapping[str, Any]) -> None:
+        """See `Model.relay`."""
 
     async def names(self) -> list[str]:
         """See `Model.names`."""

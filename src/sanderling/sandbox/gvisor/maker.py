@@ -21,7 +21,7 @@ from sanderling.environments.locate import find as find_environment
 from sanderling.errors import MachineUnfit, SandboxError
 from sanderling.observe import logs
 from sanderling.sandbox import cgroup, uids
-from sanderling.sandbox.box import Descriptors
+from sanderling.sandbox.box import Box, Descriptors
 from sanderling.sandbox.group import Group
 from sanderling.sandbox.gvisor import look
 from sanderling.sandbox.spawner import DEFAULT_PRELOAD, Spawner, ZygoteFacts
@@ -133,6 +133,12 @@ class GvisorSpawner(Spawner):
         )
         return made
 
+    async def spawn(self, *, read_only: bool = False) -> Box:
+        """See `Spawner.spawn`. Raises MachineUnfit: no such box is read-only."""
+        if read_only:
+            raise MachineUnfit("Boxes behind gVisor cannot be kept from writing files.")
+        return await super().spawn()
+
     async def try_out(self) -> None:
         """Make a box and end it. Raises SpawnFailed, MachineFull."""
         box = await self.spawn()
@@ -166,7 +172,8 @@ class GvisorSpawner(Spawner):
             for fd in fds:
                 os.close(fd)
 
-    def _check_wall(self, pid: int, uid: int) -> None:  # noqa: ARG002 - all are runsc's
+    def _check_wall(self, pid: int, _uid: int, *, read_only: bool) -> None:
+        assert not read_only
         look.check_box(pid)
 
 

@@ -25,7 +25,8 @@ _RULE_PATH_BENEATH, _RULE_NET_PORT = 1, 2
 _CREATE_RULESET_VERSION = 1
 
 READ_ONLY = ("/",)
-WRITABLE = ("/mnt/data", "/tmp", "/dev/shm", "/home/user", "/dev/null", "/dev/zero", "/dev/full")  # noqa: S108
+DEVICES = ("/dev/null", "/dev/zero", "/dev/full")
+WRITABLE = ("/mnt/data", "/tmp", "/dev/shm", "/home/user", *DEVICES)  # noqa: S108
 
 
 def abi() -> int:

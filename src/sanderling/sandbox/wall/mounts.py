@@ -19,7 +19,8 @@ _STAGING = "/tmp"  # noqa: S108 - any folder does: it is covered in a mount name
 DEVICES = ("null", "zero", "full", "random", "urandom")
 _FOLDERS = ("proc", "tmp", "mnt/data", "dev/shm", "etc", HOME[1:], "run", "var/tmp")
 _SYSTEM_LINKS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
-_WRITABLE = ("/tmp", "/dev/shm", HOME, "/mnt/data", "/run")  # noqa: S108
+WRITABLE = ("/tmp", "/dev/shm", HOME, "/mnt/data")  # noqa: S108
+_COVERING = (*WRITABLE, "/run")
 _ETC_BOUND = (
     *("ld.so.cache", "alternatives", "fonts", "mime.types"),
     # Certificate authorities, where Debian, Alpine and Fedora keep them.
@@ -93,7 +94,7 @@ def build_root(visible: Sequence[str]) -> dict[str, str]:
     covered: dict[str, str] = {}
     for path, tree in (*pieces.items(), *devices.items(), ("/proc", proc)):
         target = path
-        if any(path.startswith(folder + "/") for folder in _WRITABLE):
+        if any(path.startswith(folder + "/") for folder in _COVERING):
             target = covered[path] = f"/var/visible/{len(covered)}"
         _place(tree, _STAGING + target)
     # Step 4: leave the old root behind for good.
@@ -154,6 +155,16 @@ def mount_writable(*, disk_bytes: int, inodes: int, owner: int, covered: Mapping
         linux.mount(f"/run/{name}", target, None, linux.MS_BIND)
     linux.umount("/run")
     uncover(covered)
+
+
+def forbid_writing() -> None:
+    """
+    Make what `mount_writable` has mounted read-only, for good: whoever could undo it is gone when
+    the box has given up its power. Who holds another mount of it, as the host does, may write.
+    """
+    flags = linux.MS_BIND | linux.MS_REMOUNT | linux.MS_RDONLY | _SCRATCH
+    for target in WRITABLE:
+        linux.mount("none", target, None, flags)
 
 
 def mount_proc() -> None:

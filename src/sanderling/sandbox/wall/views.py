@@ -50,6 +50,15 @@ class Mapper:
         return fds[0]
 
 
+def twin(folder: str) -> int:
+    """Return a descriptor of the mounted `folder` that stays as it is when the mount is changed."""
+    tree = linux.clone_tree(folder)
+    try:
+        return _opened(tree)
+    finally:
+        os.close(tree)
+
+
 def view(folder: str, namespace_fd: int) -> int:
     """
     Return a descriptor of the mounted `folder` as the zygote's user sees its own files.
@@ -60,10 +69,14 @@ def view(folder: str, namespace_fd: int) -> int:
     tree = linux.clone_tree(folder)
     try:
         _map_ids(tree, namespace_fd)
-        # Of a detached mount only what was opened in it stays.
-        return os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=tree)
+        return _opened(tree)
     finally:
         os.close(tree)
+
+
+def _opened(tree: int) -> int:
+    # Of a detached mount only what was opened in it stays.
+    return os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=tree)
 
 
 def _map_ids(tree: int, namespace_fd: int) -> None:

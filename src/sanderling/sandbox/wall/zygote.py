@@ -291,7 +291,7 @@ class _Wall:
                     self._rejoin(more_fds)
                 else:
                     self._make_place(request, host, more_fds)
-                self._lock(request["uid"])
+                self._lock(request["uid"], read_only=request["read_only"])
             except Exception as error:  # noqa: BLE001 - the box boundary: as above
                 message = f"{type(error).__name__}: {error}"
                 tell(host, {"op": "failed", "message": message})
@@ -324,8 +324,12 @@ class _Wall:
         if view_fds:
             handles = [views.view("/mnt/data", view_fds[0])]
             os.close(view_fds[0])
+        elif request["read_only"]:
+            handles = [views.twin("/mnt/data")]
         else:
             handles = [os.open("/mnt/data", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)]
+        if request["read_only"]:
+            mounts.forbid_writing()  # only now: the host's handles are mounts of their own
         handles += [
             os.open(f"/proc/self/ns/{name}", os.O_RDONLY | os.O_CLOEXEC)
             for name, _ in _BOX_NAMESPACES
@@ -346,7 +350,7 @@ class _Wall:
         linux.umount("/proc")
         mounts.mount_proc()
 
-    def _lock(self, uid: int) -> None:
+    def _lock(self, uid: int, *, read_only: bool) -> None:
         """Give everything up, in the only order that works."""
         with open("/proc/self/oom_score_adj", "w") as file:
             file.write("500")  # before anything of the machine's own
@@ -355,7 +359,8 @@ class _Wall:
         identity.give_up_power()
         os.umask(0o022)
         os.chdir("/mnt/data")
-        landlock.restrict(self._landlock_abi)
+        writable = landlock.DEVICES if read_only else landlock.WRITABLE
+        landlock.restrict(self._landlock_abi, writable=writable)
         self._calls.apply()
 
 
