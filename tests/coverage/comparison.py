@@ -131,13 +131,12 @@ def _section(title: str, offered: AbstractSet[str], here: AbstractSet[str]) -> S
 
 
 def _beyond(offered: AbstractSet[str], here: AbstractSet[str]) -> tuple[str, ...]:
-    whole = {path for path in offered if not any(paths.is_below(other, path) for other in offered)}
+    whole = offered - {above for path in offered for above in paths.above(path)}
     untagged = {paths.untagged(path) for path in offered}
     return tuple(
         path
         for path in paths.topmost({path for path in here if path not in offered})
-        if paths.untagged(path) not in untagged
-        and not any(paths.is_below(path, above) for above in whole)
+        if paths.untagged(path) not in untagged and whole.isdisjoint(paths.above(path))
     )
 
 

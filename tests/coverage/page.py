@@ -29,6 +29,12 @@ A path is read so: `tools[]:function.strict` is the field `strict` of those obje
 `tools` whose `type` is `function`; `file.{{id, bytes}}` are two fields. What is below a gap is not
 told.
 """
+_REQUESTS = """\
+## Requests
+
+What is not known here is ignored, so that newer SDKs keep working; in chat completions it is passed
+on.
+"""
 
 
 class Unexplained(Exception):
@@ -48,7 +54,7 @@ def render() -> str:
         _HEAD.format(version=theirs.VERSION),
         "\n".join(_overview()),
         "\n".join(_endpoints()),
-        "## Requests\n\nWhat is not known here is ignored, so that newer SDKs keep working.\n",
+        _REQUESTS,
         *("\n".join(_section(each)) for each in comparison.requests()),
         "## Replies\n",
         *("\n".join(_reply(each)) for each in comparison.replies()),

@@ -27,6 +27,11 @@ def is_below(path: str, above: str) -> bool:
     return path.startswith(above) and path[len(above) :].startswith(_BELOW)
 
 
+def above(path: str) -> list[str]:
+    """Return what `path` is a part of."""
+    return [path[: match.start()] for match in re.finditer(r"[.\[:]", path)]
+
+
 def first_name(path: str) -> str:
     """Return the field that a path begins with."""
     return re.split(r"[.\[:]", path, maxsplit=1)[0]

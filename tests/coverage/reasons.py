@@ -96,7 +96,9 @@ GAPS: dict[str, str] = {
 # What is not read here and is passed on as it is, to a model server that may know it.
 PASSED_ON: dict[str, str] = {
     rf"{_COMPLETING} (audio|function_call|functions\[\])\.\w+": _OR_REFUSED,
+    rf"{_COMPLETING} .*:custom": _OR_REFUSED,
     rf"{_COMPLETING} (messages\[\]\.(audio|function_call|name|content\[\]:input_audio)|moderation|"
+    r"prompt_cache_options|.*\.prompt_cache_breakpoint|"
     r"prediction:content\.content|web_search_options)": "passed on to the model server; with the "
     "code interpreter too, or ignored",
 }

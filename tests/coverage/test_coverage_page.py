@@ -50,7 +50,11 @@ def test_what_is_passed_on_is_not_read_here() -> None:
 
 
 def test_no_reason_is_about_something_that_is_here() -> None:
-    here = [(title, row.name) for title, row in rows() if row.state != "not"]
+    here = [
+        (title, row.name)
+        for title, row in rows()
+        if row.state != "not" and not comparison.passed_on(title, row.name)
+    ]
 
     wrong = [
         f"{pattern}: {' '.join(each)}"
