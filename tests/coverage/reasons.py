@@ -26,8 +26,8 @@ GAPS: dict[str, str] = {
     "kept; responses are",
     r"endpoints DELETE /models/\{id\}": "models are the model server's",
     # ---- tools, and what they leave behind
-    rf":({_HOSTED})(_\w+)?": "a hosted tool that is not the code interpreter; refused "
-    "by its name. Give the model a function of your own",
+    rf":({_HOSTED})(_\w+)?": "a tool that is neither the code interpreter nor a function "
+    "of the client's; refused by its name",
     r"events :response\.(audio|custom_tool|file_search|image_generation|mcp|shell|web_search)"
     r"[\w.]*": "of hosted tools and of sound, which are not here",
     r"\.(allowed_callers|caller)": "of `programmatic_tool_calling`; ignored",
@@ -96,8 +96,8 @@ GAPS: dict[str, str] = {
 # What is not read here and is passed on as it is, to a model server that may know it.
 PASSED_ON: dict[str, str] = {
     rf"{_COMPLETING} (audio|function_call|functions\[\])\.\w+": _OR_REFUSED,
-    rf"{_COMPLETING} .*:custom": _OR_REFUSED,
-    rf"{_COMPLETING} (messages\[\]\.(audio|function_call|name|content\[\]:input_audio)|moderation|"
+    rf"{_COMPLETING} .*:(custom|input_audio)": _OR_REFUSED,
+    rf"{_COMPLETING} (messages\[\]\.(audio|function_call|name)|moderation|"
     r"prompt_cache_options|.*\.prompt_cache_breakpoint|"
     r"prediction:content\.content|web_search_options)": "passed on to the model server; with the "
     "code interpreter too, or ignored",
@@ -109,8 +109,8 @@ PARTIAL: dict[str, str] = {
     rf"{_COMPLETING} (store|metadata)": "passed on to the model server; with the code interpreter "
     "checked, and of no effect",
     r"POST /responses/input_tokens": "an estimate: the server has not the model's tokenizer",
-    r"POST /responses body include": "`code_interpreter_call.outputs` does something; the others "
-    "are accepted",
+    r"POST /responses body include": "`code_interpreter_call.outputs` does something, and with "
+    "`input_items` also `message.input_image.image_url`; the others are accepted",
     r"POST /responses body (text\.verbosity|reasoning\.summary|reasoning\.generate_summary"
     r"|top_logprobs)": "checked and shown again; the model is not told",
     r"POST /responses body service_tier": "checked; there is one tier",
