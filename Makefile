@@ -4,7 +4,7 @@ ARGS ?=
 # Tests wait more than they compute; each file stays in one process, with what it has started.
 TESTS_AT_ONCE ?= 2
 
-.PHONY: setup setup-dev demo test test-vm conformance lint check fix serve bench lock wheel
+.PHONY: setup setup-dev demo test test-vm conformance coverage-page lint check fix serve bench lock wheel
 
 setup:
 	@sh tools/bootstrap.sh $(PYTHON)
@@ -23,6 +23,9 @@ test-vm: setup-dev
 
 conformance: setup-dev
 	@$(BIN)/python -m tests.conformance $(ARGS)
+
+coverage-page: setup-dev
+	@$(BIN)/python -m tests.coverage
 
 lint: setup-dev
 	@$(BIN)/python tools/lint.py

@@ -7,12 +7,10 @@ installed once from PyPI or npm and kept in /var/tmp. A program prints what beca
 
 from __future__ import annotations
 
-import functools
 import json
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,22 +18,12 @@ import pytest
 
 from sanderling.environments.environment import Environment
 from tests.cli.live import LiveServer, clean_environ, serving
-from tests.plain_user import kept_folder, run_uv
+from tests.clients.installed import CLIENTS, PROGRAM_S_MAX, node_folder_with, python_with
 
 pytestmark = pytest.mark.sandbox
 
 PROGRAMS = Path(__file__).parent / "programs"
-# What each program needs; the packages of one line are installed together.
-CLIENTS = {
-    "openai_agents.py": "openai-agents==0.24.0",
-    "langchain_chat.py": "langchain-openai==1.7.4",
-    "pydantic_ai_agent.py": "pydantic-ai-slim[openai]==2.68.0",
-    "litellm_client.py": "litellm==1.110.2 mcp==1.28.1",
-    "openai_node.mjs": "openai@7.59.0",
-    "ai_sdk.mjs": "ai@7.0.173 @ai-sdk/openai@4.0.118",
-}
 _CHECK = re.compile(r'^@check\n(?:async )?def (\w+)|^check\("([^"]+)"', re.MULTILINE)
-_PROGRAM_S_MAX = 300.0
 
 
 def _checks_of(program: str) -> list[str]:
@@ -50,36 +38,6 @@ def server(
     data = tmp_path_factory.mktemp("clients") / "data"
     with serving(data, "--env", str(guest_env.path)) as live:
         yield live
-
-
-@functools.cache
-def _python_with(packages: str) -> Path:
-    """Return an interpreter that has these packages."""
-    key = re.sub(r"\W+", "-", packages)
-    with kept_folder(f"{key}-{sys.version_info.major}.{sys.version_info.minor}") as folder:
-        done, python = folder / "done", folder / "env" / "bin" / "python"
-        if not (done.exists() and python.exists()):
-            run_uv("venv", "--quiet", "--clear", "--python", sys.executable, folder / "env")
-            run_uv("pip", "install", "--quiet", "--python", python, *packages.split())
-            done.touch()
-    return python
-
-
-@functools.cache
-def _node_folder_with(packages: str) -> Path:
-    """Return a folder from which node finds these packages, with our programs in it."""
-    if shutil.which("npm") is None:
-        pytest.skip("npm is missing: apt install nodejs npm")
-    with kept_folder(re.sub(r"\W+", "-", packages)) as folder:
-        done = folder / "done"
-        if not done.exists():
-            quiet = ("--no-audit", "--no-fund", "--silent")
-            command = ["npm", "install", *quiet, "--prefix", folder, *packages.split()]
-            subprocess.run(command, cwd=folder, check=True, timeout=_PROGRAM_S_MAX)
-            done.touch()
-        for program in PROGRAMS.glob("*.mjs"):
-            shutil.copy(program, folder)
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -103,16 +61,18 @@ class Outcomes:
     def _run(self, program: str) -> dict[str, str | None]:
         packages = CLIENTS[program]
         if program.endswith(".py"):
-            command = [_python_with(packages), "-B", PROGRAMS / program]
+            command = [python_with(packages), "-B", PROGRAMS / program]
         else:
-            command = ["node", _node_folder_with(packages) / program]
+            command = ["node", node_folder_with(packages) / program]
+            for path in PROGRAMS.glob("*.mjs"):
+                shutil.copy(path, command[1].parent)
         done = subprocess.run(
             command,
             capture_output=True,
             text=True,
             cwd=self._folder,
             env=clean_environ(OPENAI_BASE_URL=self._server.url, OPENAI_API_KEY="none"),
-            timeout=_PROGRAM_S_MAX,
+            timeout=PROGRAM_S_MAX,
             check=False,
         )
         assert done.returncode == 0, done.stdout + done.stderr

@@ -1,7 +1,9 @@
 """
 Run programs that use the SDK, each in a process and a folder of its own; import the SDK only once.
 
-    python run_programs.py PROGRAM…
+    python run_programs.py [MODULE…] PROGRAM.py…
+
+So are the modules: what the programs use beside the SDK.
 
 The folders are made in the current one and named like the programs; standard output and error of a
 program go to `printed` in its folder. Prints one JSON object: program -> exit status.
@@ -9,6 +11,7 @@ program go to `printed` in its folder. Prints one JSON object: program -> exit s
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import runpy
@@ -55,4 +58,7 @@ def become(program: Path, folder: Path) -> None:
 if __name__ == "__main__":
     # Most of the SDK is imported when it is first used.
     openai.OpenAI(api_key="none").responses  # noqa: B018
-    json.dump({name: run(Path(name)) for name in sys.argv[1:]}, sys.stdout)
+    programs = [name for name in sys.argv[1:] if name.endswith(".py")]
+    for module in set(sys.argv[1:]) - set(programs):
+        importlib.import_module(module)
+    json.dump({name: run(Path(name)) for name in programs}, sys.stdout)

@@ -1,8 +1,9 @@
 """
-One release of the SDK's first major version, unmodified and strict, against a server with boxes.
+A release of the SDK's first and one of its second major version, unmodified and strict, against a
+server with boxes.
 
-That SDK cannot live beside the newest one, so it has an environment of its own, built by uv once
-and kept in /var/tmp. What it is made to call is in old_sdk_calls.py; it also runs every example.
+They cannot live beside the newest one, so each has an environment of its own, built by uv once and
+kept in /var/tmp. What they are made to call is in old_sdk_calls.py; the oldest runs every example.
 """
 
 from __future__ import annotations
@@ -24,20 +25,20 @@ from tests.test_examples import EXAMPLES, PROMISED
 
 pytestmark = pytest.mark.sandbox
 
-VERSION = "1.109.1"
-# These pass arguments that the old SDK's methods do not have yet: memory_limit of a container.
+OLDEST = "1.109.1"
+VERSIONS = (OLDEST, "2.8.0")
+# These pass arguments that the oldest SDK's methods do not have yet: memory_limit of a container.
 TOO_NEW = {"errors_and_retry.py", "explicit_container.py"}
 
 
-@pytest.fixture(scope="module")
-def old_python() -> Path:
-    """The interpreter that has the old SDK."""
-    with kept_folder(f"openai-{VERSION}") as folder:
+def python_with(version: str) -> Path:
+    """Return the interpreter that has this SDK."""
+    with kept_folder(f"openai-{version}") as folder:
         env, done = folder / "env", folder / "done"
         python = env / "bin" / "python"
         if not (done.exists() and python.exists()):
             run_uv("venv", "--quiet", "--clear", "--python", sys.executable, env)
-            run_uv("pip", "install", "--quiet", "--python", python, f"openai=={VERSION}")
+            run_uv("pip", "install", "--quiet", "--python", python, f"openai=={version}")
             done.touch()
     return python
 
@@ -52,7 +53,7 @@ def server(
 
 
 def run_with(python: Path, server: LiveServer, folder: Path, *arguments: str | Path) -> Any:
-    """Run a program with the old SDK in `folder`; return the JSON it prints."""
+    """Run a program with an old SDK in `folder`; return the JSON it prints."""
     done = subprocess.run(
         [python, *arguments],
         capture_output=True,
@@ -66,26 +67,28 @@ def run_with(python: Path, server: LiveServer, folder: Path, *arguments: str | P
     return json.loads(done.stdout)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", params=VERSIONS)
 def outcomes(
-    old_python: Path, server: LiveServer, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, server: LiveServer, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, str | None]:
     """What became of each check of old_sdk_calls.py: None, or a traceback."""
+    version: str = request.param
     folder = tmp_path_factory.mktemp("calls")
-    told = run_with(old_python, server, folder, old_sdk_calls.__file__)
-    assert told["version"] == VERSION
+    told = run_with(python_with(version), server, folder, old_sdk_calls.__file__)
+    assert told["version"] == version
     found: dict[str, str | None] = told["checks"]
     return found
 
 
 @pytest.fixture(scope="module")
 def folders(
-    old_python: Path, server: LiveServer, tmp_path_factory: pytest.TempPathFactory
+    server: LiveServer, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, tuple[Path, int]]:
     """The folder every example ran in, and its exit status."""
     top = tmp_path_factory.mktemp("examples")
+    python = python_with(OLDEST)
     programs = [EXAMPLES / name for name in sorted(set(PROMISED) - TOO_NEW)]
-    found: dict[str, int] = run_with(old_python, server, top, run_programs.__file__, *programs)
+    found: dict[str, int] = run_with(python, server, top, run_programs.__file__, *programs)
     return {Path(name).name: (top / Path(name).name, status) for name, status in found.items()}
 
 
@@ -95,7 +98,7 @@ def test_old_sdk_is_served(name: str, outcomes: dict[str, str | None]):
 
 
 @pytest.mark.parametrize("name", sorted(set(PROMISED) - TOO_NEW))
-def test_example_runs_with_the_old_sdk(name: str, folders: dict[str, tuple[Path, int]]):
+def test_example_runs_with_the_oldest_sdk(name: str, folders: dict[str, tuple[Path, int]]):
     expected, files = PROMISED[name]
     folder, status = folders[name]
     printed = (folder / "printed").read_text()
