@@ -178,6 +178,7 @@ _ITEMS_ELSEWHERE = frozenset(
         "compaction_trigger",
         "computer_call",
         "computer_call_output",
+        "configuration_update",
         "custom_tool_call",
         "custom_tool_call_output",
         "file_search_call",
