@@ -180,8 +180,10 @@ async def complete_upload(
 ) -> Response:
     """Make the parts, in the order given, one file; all bytes that were announced must be there."""
     body = await json_model(request, CompleteUpload)
+    # Read before the upload is found open: of one that is still open then, all parts are there.
+    parts = await services.store.uploads.parts(upload_id)
     upload = await _open_upload(services, organization_id, upload_id)
-    blob_ids = _in_order(upload, body.part_ids, await services.store.uploads.parts(upload_id))
+    blob_ids = _in_order(upload, body.part_ids, parts)
     blobs, joined = services.store.blobs, None
     try:
         if body.md5 is not None:

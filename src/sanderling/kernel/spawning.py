@@ -12,7 +12,7 @@ import functools
 import io
 import sys
 from collections.abc import Callable
-from multiprocessing import context, reduction
+from multiprocessing import context, process, reduction
 from types import FunctionType, ModuleType
 from typing import Any
 
@@ -26,9 +26,15 @@ _UNKNOWN = (
 _modules = sys.modules
 
 
-def install() -> None:
-    """Have such processes and their pools refuse such things, now or when they are loaded."""
-    names: Any = reduction
+def install(folder: str) -> None:
+    """
+    Have such processes and their pools refuse such things, now or when they are loaded.
+
+    folder: where they look for the user's modules.
+    """
+    names: Any = process
+    names.ORIGINAL_DIR = folder  # loaded before the fork, it has one of the machine's
+    names = reduction
     if not hasattr(names.dump, "__wrapped__"):
         names.dump = _dumping(names.dump)
     after_import({"multiprocessing.pool": _wrap_pool, "concurrent.futures.process": _wrap_executor})
