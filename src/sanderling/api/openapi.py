@@ -96,8 +96,8 @@ def document(routes: Sequence[tuple[str, APIRoute]], *, version: str) -> dict[st
         "info": {
             "title": "Sanderling",
             "version": version,
-            "description": "OpenAI's Responses, Containers, Files and Uploads, self-hosted; and "
-            "executions, which are its own. Error bodies and messages are OpenAI's.",
+            "description": "OpenAI's Responses, Conversations, Containers, Files and Uploads, "
+            "self-hosted; and executions, which are its own. Error bodies are OpenAI's.",
         },
         "paths": paths,
         "components": {

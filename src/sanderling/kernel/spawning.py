@@ -8,6 +8,7 @@ what is sent to such a process is looked at as it is pickled, however deep in it
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import io
 import sys
@@ -41,18 +42,20 @@ def install(folder: str) -> None:
 
 
 class _Pickler(reduction.ForkingPickler):
-    """Pickles for a process that has not run the cells."""
+    """Pickles for a process that has not run the cells; `refusal`: of what that does not know."""
 
     def __init__(self, *args: Any, method: str = "spawn") -> None:
         super().__init__(*args)
         self._method = method
+        self.refusal: RuntimeError | None = None
 
     def reducer_override(self, value: Any) -> Any:
         """Called with every function and class that something is made of."""
         is_ours = isinstance(value, type | FunctionType) and value.__module__ == "__main__"
         if is_ours and not _has_file():
             name = getattr(value, "__qualname__", "?")
-            raise RuntimeError(_UNKNOWN.format(method=self._method, name=name))
+            self.refusal = RuntimeError(_UNKNOWN.format(method=self._method, name=name))
+            raise self.refusal
         return NotImplemented
 
 
@@ -111,10 +114,27 @@ def _wrap_executor(module: ModuleType) -> None:
     def check_and_submit(self: Any, fn: Any, /, *args: Any, **options: Any) -> Any:
         method = _method_of(self._mp_context)
         if method != "fork":
-            _pickled((fn, args, options), method)
+            _refuse_unknown((fn, args, options), method)
         return submit(self, fn, *args, **options)
 
     executor.submit = check_and_submit
+
+
+class _Nowhere:
+    """A file of which nothing is kept: what is sent may be half of the memory."""
+
+    def write(self, data: bytes) -> int:
+        """Do as if."""
+        return len(data)
+
+
+def _refuse_unknown(value: Any, method: str) -> None:
+    """Raise if the process does not know a part of `value`; of all else the executor tells."""
+    pickler = _Pickler(_Nowhere(), None, method=method)
+    with contextlib.suppress(Exception):
+        pickler.dump(value)
+    if pickler.refusal is not None:
+        raise pickler.refusal
 
 
 def _pickled(value: Any, method: str) -> Any:
