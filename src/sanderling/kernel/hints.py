@@ -26,6 +26,7 @@ _NAMES_MAX = 12  # that are listed
 _LABELS_MAX = 2000  # that are compared
 _ENTRIES_MAX = 5000  # of folders that are looked through for a file, in all
 _LABEL_CHARS_MAX = 60
+_COMPARED_CHARS_MAX = 60_000  # of names made of the same few letters that takes 0.3 s
 _PATH_CHARS_MAX = 300
 _ENCODINGS = ("cp1252", "latin-1")
 
@@ -227,7 +228,7 @@ def _closest(labels: list[Any], key: object, count: str) -> str:
     """List labels, those first that are like the key. `count`: how many there are."""
     wanted = str(key).strip("[]'\"").casefold()
     texts = {str(label).casefold().strip(): label for label in labels}
-    close = [texts[t] for t in difflib.get_close_matches(wanted, texts, n=3, cutoff=0.6)]
+    close = [texts[t] for t in _close_matches(wanted, texts, cutoff=0.6)]
     stem = wanted.partition(".")[0]
     close += [v for t, v in texts.items() if t and wanted and (wanted in t or t in wanted)]
     close += [v for t, v in texts.items() if t.partition(".")[0] == stem]
@@ -237,6 +238,20 @@ def _closest(labels: list[Any], key: object, count: str) -> str:
             shown.append(label)
     more = f", … ({count} in all)" if len(shown) > _NAMES_MAX else ""
     return ", ".join(_label(label) for label in shown[:_NAMES_MAX]) + more
+
+
+def _close_matches(wanted: str, texts: Iterable[str], *, cutoff: float) -> list[str]:
+    """At most three texts that are like `wanted`, of those that can be compared in a moment."""
+    compared: dict[str, str] = {}
+    room = _COMPARED_CHARS_MAX
+    for text in texts:
+        start = text[:_LABEL_CHARS_MAX]
+        room -= len(start)
+        if room < 0:
+            break
+        compared[start] = text
+    close = difflib.get_close_matches(wanted[:_LABEL_CHARS_MAX], compared, n=3, cutoff=cutoff)
+    return [compared[start] for start in close]
 
 
 def _label(label: object, chars_max: int = _LABEL_CHARS_MAX) -> str:
@@ -357,7 +372,7 @@ def _of_attribute(error: AttributeError) -> str | None:
     pandas: Any = sys.modules.get("pandas")
     if pandas is not None and isinstance(owner, pandas.DataFrame):
         columns = [str(column) for column in owner.columns[:_LABELS_MAX]]
-        if difflib.get_close_matches(name.casefold(), [c.casefold() for c in columns], cutoff=0.6):
+        if _close_matches(name.casefold(), [c.casefold() for c in columns], cutoff=0.6):
             return _labels(owner.columns, "The columns are", name)
     return None
 
@@ -375,7 +390,7 @@ def _of_module(module: Any, name: str) -> str | None:
         return gone
     if f"{module.__name__}.{name}" in sys.modules:
         return None
-    close = difflib.get_close_matches(name, dir(module), n=3, cutoff=0.75)
+    close = _close_matches(name, dir(module), cutoff=0.75)
     return f"Similar names there: {', '.join(close)}." if close else None
 
 
