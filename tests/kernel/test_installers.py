@@ -40,7 +40,8 @@ def shared(python: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ke
         ("os.system('pip install no_x') >> 8 == 1 or print('no')", SAID),
         ("subprocess.run([sys.executable, '-m', 'pip', 'install', 'no_x']).args[2:3]", SAID),
         ("subprocess.call('pip install no_x', shell=True);", SAID),
-        ("subprocess.call(['bash', '-c', 'conda install -y no_x']);", SAID),
+        ("subprocess.call(['bash', '-lc', 'conda install -y no_x']);", SAID),
+        ("subprocess.call('pip install no_x', shell=True, executable='/bin/bash');", SAID),
         ("print(subprocess.getoutput('pip3 install no_x'))", SAID),
         (
             "p = await asyncio.create_subprocess_exec('pip', 'install', 'no_x'); await p.wait();",

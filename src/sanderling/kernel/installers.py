@@ -42,6 +42,7 @@ _ASSIGNMENT = re.compile(r"\w+=")
 _INSTALLER = re.compile(r"pip[\d.]*|conda|mamba|micromamba")
 _PYTHON = re.compile(r"python[\d.]*")
 SHELLS = frozenset({"sh", "bash", "dash", "zsh"})
+_LINE_FOLLOWS = re.compile(r"-[a-z]*c")  # -c, -lc
 _SAY = 'printf "%s\\n" "$1"; exit "$2"'
 
 
@@ -179,7 +180,7 @@ def _quoted(word: str) -> str:
 def _arguments(words: Sequence[str]) -> list[str] | None:
     """Return what an installer is told to do: `install -q x`."""
     program, *rest = words or [""]
-    name = os.path.basename(program)
+    name = _name(program)
     if _PYTHON.fullmatch(name):
         while rest and rest[0] != "-m" and rest[0][:1] == "-":
             del rest[0]
@@ -200,13 +201,19 @@ def _answering(system: Callable[[Any], int]) -> Callable[[Any], int]:
 def _starting(start: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(start)
     def start_or_answer(self: Any, args: Any, *others: Any, **options: Any) -> None:
-        said = args
-        if options.get("executable") is None:  # else `args` do not say what is started
-            said = _checked(args, is_line=bool(options.get("shell")))
-        start(self, said, *others, **options)
+        is_line, program = bool(options.get("shell")), options.get("executable")
+        # With a program of its own, `args` say what is started only if that is a shell.
+        if program is None or (is_line and _name(program) in SHELLS):
+            start(self, _checked(args, is_line=is_line), *others, **options)
+        else:
+            start(self, args, *others, **options)
         self.args = args
 
     return start_or_answer
+
+
+def _name(program: Any) -> str:
+    return os.path.basename(os.fsdecode(program))
 
 
 def _checked(args: Any, *, is_line: bool) -> Any:
@@ -218,6 +225,6 @@ def _checked(args: Any, *, is_line: bool) -> Any:
     words = [word for word in args if isinstance(word, str)]
     if len(words) < len(args):
         return args
-    if len(words) > 2 and os.path.basename(words[0]) in SHELLS and words[1] == "-c":
+    if len(words) > 2 and _name(words[0]) in SHELLS and _LINE_FOLLOWS.fullmatch(words[1]):
         return [*words[:2], answered(words[2]), *words[3:]]
     return instead_of(words) or args
