@@ -28,6 +28,7 @@ def shared(python: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ke
         ("!pip install no_x > /dev/null 2>&1; echo on", "on\n"),
         ("!pip install no_x>/tmp/said; echo $?; cat /tmp/said", "1\n" + SAID),
         ("!pip install $(echo no_x no_y); echo $?", SAID + "1\n"),
+        ("!'pip' \"install\" no\\_x", SAID),
         ("!(cd /; pip install no_x) || echo `echo failed`", SAID + "failed\n"),
         ("%%sh\nfor p in $(pip install no_x); do echo $p; done | head -1", "Packages\n"),
         ("!pip install 2>/dev/null no_x", SAID),
@@ -114,6 +115,7 @@ def test_a_check_that_fails_for_an_installer_says_so_where_its_output_was_not_se
         "pip install -r <(cat x)",
         "[[ a =~ (pip install x) ]]",
         "x=`pip install y`",
+        f"echo {'A' * 1_000_000} pip install",
     ],
 )
 def test_a_line_that_is_not_understood_is_as_it_was(line: str) -> None:
