@@ -23,6 +23,7 @@ from sanderling.runs.events import Event
 from sanderling.runs.feed import Feed
 from sanderling.runs.loop import Loop
 from sanderling.runs.recorder import Recorder
+from sanderling.runs.recovery import end_run
 from sanderling.store.store import Store
 
 # How long a run that was not to be stored can still be replayed: OpenAI's "about ten minutes".
@@ -64,6 +65,7 @@ class Runner:
         self._clock = clock
         self._rules = Rules(max_turns, execution_timeout_s, model_logs_chars_max, shows_images)
         self._work: dict[str, _Work] = {}
+        self._unended: set[str] = set()  # runs whose end could not be written
 
     # ---- what clients ask ----------------------------------------------------------------------
 
@@ -157,7 +159,16 @@ class Runner:
     # ---- what the server asks ------------------------------------------------------------------
 
     async def sweep(self) -> int:
-        """Forget the runs that were not to be stored and ended a while ago; return how many."""
+        """
+        Forget the runs that were not to be stored and ended a while ago; return how many.
+
+        Before that, end those whose end could not be written: until then their conversations wait.
+        """
+        if unended := set(self._unended):
+            for run in await self._store.runs.unfinished():
+                if run.id in unended:
+                    await end_run(run, self._store, self._feed, self._clock, error=OUR_FAULT)
+            self._unended -= unended
         return await self._store.runs.forget_unstored(self._clock.now() - UNSTORED_KEPT_S)
 
     async def close(self) -> None:
@@ -186,7 +197,8 @@ class Runner:
                 await self._work_on(work, briefing)
                 await self._feed.flush(recorder.run.id)
             except Exception as error:  # noqa: BLE001 - the run boundary; the traceback is logged
-                # Not even the end of the run could be written. Recovery does it at the next start.
+                # Not even the end of the run could be written. A sweep does it, or the next start.
+                self._unended.add(recorder.run.id)
                 logs.error("run.failed", cause=error, reason=type(error).__name__)
                 await self._feed.abandon(recorder.run.id, SanderlingError(OUR_FAULT.message))
             duration_ms = (self._clock.now() - began_at) * 1000
