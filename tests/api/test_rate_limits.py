@@ -121,6 +121,20 @@ def test_a_clock_that_is_set_back_neither_gives_nor_takes():
     assert limits.take("org_a")[1] is None
 
 
+def test_whoever_was_refused_before_the_clock_was_set_back_may_ask_a_minute_later():
+    clock = FakeClock()
+    limits = RateLimits(1, clock)
+    for name in ("org_a", "org_b"):
+        limits.take(name)
+    clock.advance(seconds=-3600)
+    refused = [limits.take(name)[1] for name in ("org_a", "org_b")]
+    clock.advance(seconds=60)
+    again = [limits.take(name)[1] for name in ("org_a", "org_b")]
+
+    assert None not in refused
+    assert again == [None, None]
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [(0.0, "0ms"), (0.6, "600ms"), (0.9999, "1s"), (1.5, "1.5s"), (59.9996, "1m0s"), (360, "6m0s")],

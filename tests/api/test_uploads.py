@@ -15,6 +15,7 @@ import pytest
 from sanderling.api import upload_routes
 from sanderling.settings import Settings
 from sanderling.store import blobs as store_blobs
+from sanderling.store.joining import join
 from tests.api.making import Api, memory_api
 from tests.doubles.fake_clock import FakeClock
 
@@ -196,6 +197,27 @@ async def test_of_those_who_complete_and_cancel_at_once_one_is_first(api: Api):
     assert {reply.status_code for reply in replies} == {200, 400}
     is_file = done[0].json()["status"] == "completed"
     assert len(blobs(api)) == len((await api.json("GET", "/v1/files"))["data"]) == int(is_file)
+
+
+async def test_parts_are_joined_once_however_many_ask_at_once(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+):
+    upload = await create(api)
+    parts = [await add(api, upload, b"abc"), await add(api, upload, b"def")]
+    joined: list[str] = []
+
+    async def join_and_note(*arguments: Any, **options: Any) -> str:
+        joined.append(await join(*arguments, **options))
+        return joined[-1]
+
+    monkeypatch.setattr(upload_routes, "join", join_and_note)
+    path = f"/v1/uploads/{upload['id']}/complete"
+    replies = await asyncio.gather(
+        *(api.http.post(path, json={"part_ids": parts}) for _ in range(5))
+    )
+
+    assert sorted(reply.status_code for reply in replies) == [200, 400, 400, 400, 400]
+    assert len(joined) == 1
 
 
 async def test_uploads_of_others_are_just_unknown(api: Api):

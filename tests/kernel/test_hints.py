@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -212,6 +214,28 @@ difflib.SequenceMatcher = Counted
     assert hint.startswith(f"In {tmp_path}: ")
     assert hint.endswith("(more than 2,000 in all).")
     assert 0 < int(tables.run("Counted.made")[0][1]) <= 2001
+
+
+def test_only_so_much_of_names_is_compared_however_many_and_long_they_are(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    compared: list[str] = []
+    find = difflib.get_close_matches
+
+    def note(word: str, texts: Iterable[str], **options: Any) -> list[str]:
+        compared.extend([word, *texts])
+        return find(word, texts, **options)
+
+    monkeypatch.setattr(difflib, "get_close_matches", note)
+    for number in range(1100):
+        (tmp_path / f"{'ACGT' * 15}{number:04}{'T' * 100}").touch()
+    error = FileNotFoundError(errno.ENOENT, "", str(tmp_path / ("ACGT" * 40)))
+    told = hints.hint(error, data_folder=str(tmp_path), is_first_cell=False)
+
+    assert told is not None
+    assert "(1,100 in all)" in told
+    assert max(map(len, compared)) <= 60
+    assert sum(map(len, compared)) < 61_000
 
 
 def test_names_of_files_that_are_no_text_are_told_as_text(kernel: KernelProcess) -> None:

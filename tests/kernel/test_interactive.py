@@ -57,6 +57,15 @@ def test_a_plotly_figure_shown_again_is_not_saved_again(charts: KernelProcess) -
     assert len(list(charts.folder.glob("twice*"))) == 1
 
 
+def test_a_figure_of_a_class_that_code_has_derived_is_one(charts: KernelProcess) -> None:
+    code = PLOTLY + "class Mine(go.Figure): pass\nMine(f.data, layout={'title': 'Derived'})"
+    [display, done] = run(charts, "plotly", code)
+
+    page = charts.folder / "derived.html"
+    assert display[1].endswith(f'"Derived", saved as {page}]')
+    assert done == OK
+
+
 ALTAIR = (
     "import altair as alt\nf = alt.Chart({'values': [{'a': NUMBER}]}).mark_bar().encode(x='a:Q')\n"
 )

@@ -69,6 +69,18 @@ def test_spawned_processes_take_what_they_can_import(shared: KernelProcess) -> N
     assert shared.text(code) == "[2, 3]\n"
 
 
+def test_what_cannot_be_sent_at_all_is_the_tasks_own_error_as_everywhere(
+    shared: KernelProcess,
+) -> None:
+    code = (
+        "import threading\n"
+        f"with concurrent.futures.ProcessPoolExecutor(1, mp_context={SPAWN}) as p:\n"
+        "    print(type(p.submit(len, threading.Lock()).exception()).__name__)"
+    )
+
+    assert shared.text(code) == "TypeError\n"
+
+
 def test_spawned_processes_of_a_file_that_is_run_know_what_it_defines(
     shared: KernelProcess,
 ) -> None:

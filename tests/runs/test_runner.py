@@ -6,7 +6,14 @@ from typing import Any
 
 import pytest
 
-from sanderling.errors import Conflict, Expired, InvalidRequest, NotFound
+from sanderling.errors import (
+    Conflict,
+    Expired,
+    InvalidRequest,
+    NotFound,
+    SanderlingError,
+    StorageFull,
+)
 from sanderling.models.base import ModelEvent, TextDelta, TurnRequest
 from sanderling.models.scripted import code, function, text
 from sanderling.records import (
@@ -19,10 +26,11 @@ from sanderling.records import (
     ImagePart,
     MessageItem,
     RunError,
+    StoredConversation,
     Usage,
 )
 from sanderling.runs import events as e
-from sanderling.runs.runner import Runner
+from sanderling.runs.runner import OUR_FAULT, Runner
 from sanderling.store.paging import Page
 from tests.containers.makers import ORG, make_stored_file, names
 from tests.runs.stage import AUTO, Stage, answer_text, items, readable, request, user
@@ -55,6 +63,36 @@ class Silent:
 
 
 # ---- records -----------------------------------------------------------------------------------
+
+
+async def test_run_whose_end_cannot_be_written_ends_when_there_is_room_again(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = StoredConversation("conv_1", ORG, 1.0, {})
+    await stage.store.conversations.insert(made, [])
+    runner = stage.runner([text("Yes."), text("Again.")])
+
+    async def fill_disk(*_arguments: Any, **_options: Any) -> bool:
+        raise StorageFull
+
+    with monkeypatch.context() as full:
+        full.setattr(stage.store.runs, "record", fill_disk)
+        run = await runner.start(request("?", conversation_id="conv_1"))
+        work = runner._work[run.id]
+        assert work.task is not None
+        with pytest.raises(SanderlingError):
+            await all_events(runner, run.id)
+        await work.task
+        with pytest.raises(SanderlingError):
+            await runner.sweep()
+        with pytest.raises(Conflict):
+            await runner.start(request("?", conversation_id="conv_1"))
+    await runner.sweep()
+
+    ended, _, _ = await runner.get(ORG, run.id)
+    assert (ended.status, ended.error) == ("failed", OUR_FAULT)
+    again = await runner.start(request("?", conversation_id="conv_1"))
+    assert (await all_events(runner, again.id))[-1].status == "completed"
 
 
 async def test_run_is_recorded_with_what_went_in_and_came_out(stage: Stage) -> None:

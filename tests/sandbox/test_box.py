@@ -136,6 +136,21 @@ async def test_orphans_are_buried_and_children_left_to_who_started_them(box: Box
     await until_zombies(box, 0)
 
 
+async def test_spawned_processes_know_modules_in_the_data_folder_and_no_folder_outside(
+    box: Box,
+) -> None:
+    code = (
+        "import multiprocessing.process, sys\n"
+        "with open('mod.py', 'w') as file: file.write('def f(): sys.exit(5)\\nimport sys')\n"
+        "import mod\n"
+        "worker = multiprocessing.get_context('spawn').Process(target=mod.f)\n"
+        "worker.start(); worker.join()\n"
+        "worker.exitcode, multiprocessing.process.ORIGINAL_DIR"
+    )
+
+    assert (await run(box, code))[0] == Result("(5, '/mnt/data')")
+
+
 async def test_a_cell_that_leaves_many_orphans_has_room_for_more(box: Box) -> None:
     code = (
         "import subprocess, time\n"

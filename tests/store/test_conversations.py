@@ -124,6 +124,19 @@ async def test_full_conversation_takes_no_more(store, monkeypatch):
         await store.conversations.history("org_a", conversation_id)
 
 
+async def test_a_conversation_has_so_many_characters_and_no_more(store, monkeypatch):
+    monkeypatch.setattr(conversations, "CHARS_MAX", 1000)
+    conversation_id = await make(store, make_message("a" * 300))
+
+    with pytest.raises(InvalidRequest, match="and 1000 characters"):
+        await store.conversations.add("org_a", conversation_id, [make_message("b" * 600)])
+
+    await begin(store, conversation_id)
+    long_id = await make(store, make_message("ä" * 1000))
+    with pytest.raises(InvalidRequest, match="is full"):
+        await store.conversations.history("org_a", long_id)
+
+
 async def test_deletion_takes_items_and_turns_along(store):
     item = make_message("a")
     conversation_id = await make(store, item)

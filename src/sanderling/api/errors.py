@@ -119,7 +119,7 @@ def unknown_route(method: str, path: str) -> dict[str, Any]:
         if path == prefix or path.startswith(prefix + "/"):
             return body(
                 f"{name} is not served here yet ({method} {path}). "
-                "Responses, Conversations, Containers, Files and Models are.",
+                "Responses, Conversations, Containers, Files, Uploads and Models are.",
                 type="invalid_request_error",
             )
     return body(f"Invalid URL ({method} {path})", type="invalid_request_error")

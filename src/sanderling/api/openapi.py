@@ -97,8 +97,8 @@ def document(routes: Sequence[tuple[str, APIRoute]], *, version: str) -> dict[st
         "info": {
             "title": "Sanderling",
             "version": version,
-            "description": "OpenAI's Responses, Chat Completions, Containers, Files and Uploads, "
-            "self-hosted; and executions, which are its own. Error bodies and messages are "
+            "description": "OpenAI's Responses, Conversations, Chat Completions, Containers, "
+            "Files and Uploads, self-hosted; and executions, which are its own. Error bodies are "
             "OpenAI's, but for those of `model/response`.",
         },
         "paths": paths,

@@ -56,8 +56,9 @@ class RateLimits:
         refusal = None if left >= 1.0 else self._refusal(organization_id, left)
         if refusal is None:
             left -= 1.0
-            self._buckets[organization_id] = (left, now)
-            self._buckets.move_to_end(organization_id)
+        # Of a refused one too: if the clock was set back, it would wait until it is as late again.
+        self._buckets[organization_id] = (left, now)
+        self._buckets.move_to_end(organization_id)
         return Allowance(
             self._per_minute, int(left), self._seconds(self._per_minute - left)
         ), refusal

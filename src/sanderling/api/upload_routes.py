@@ -180,8 +180,20 @@ async def complete_upload(
 ) -> Response:
     """Make the parts, in the order given, one file; all bytes that were announced must be there."""
     body = await json_model(request, CompleteUpload)
+    async with services.store.uploads.completing(upload_id):
+        file = await _complete(services, organization_id, upload_id, body)
+    completed = await _find(services, organization_id, upload_id)
+    return json_reply(upload_object(completed, file))
+
+
+async def _complete(
+    services: Services, organization_id: str, upload_id: str, body: CompleteUpload
+) -> StoredFile:
+    """Return the file that the upload becomes. Raises RequestError: it does not become one."""
+    # Read before the upload is found open: of one that is still open then, all parts are there.
+    parts = await services.store.uploads.parts(upload_id)
     upload = await _open_upload(services, organization_id, upload_id)
-    blob_ids = _in_order(upload, body.part_ids, await services.store.uploads.parts(upload_id))
+    blob_ids = _in_order(upload, body.part_ids, parts)
     blobs, joined = services.store.blobs, None
     try:
         if body.md5 is not None:
@@ -205,10 +217,9 @@ async def complete_upload(
     for blob_id in (joined,) if released is None else released:
         if blob_id is not None:
             await services.store.release_blob(blob_id)
-    completed = await services.store.uploads.get(organization_id, upload_id)
-    if released is None or completed is None:
+    if released is None:
         raise await _closed(services, organization_id, upload_id)
-    return json_reply(upload_object(completed, file))
+    return file
 
 
 @router.post("/{upload_id}/cancel")

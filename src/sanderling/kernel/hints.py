@@ -20,99 +20,16 @@ from collections.abc import Iterable, Iterator
 from types import FrameType
 from typing import Any
 
-from sanderling.kernel import installers, packages, protocol
+from sanderling.kernel import gone, installers, packages, protocol
 
 _NAMES_MAX = 12  # that are listed
 _LABELS_MAX = 2000  # that are compared
 _ENTRIES_MAX = 5000  # of folders that are looked through for a file, in all
 _LABEL_CHARS_MAX = 60
+_COMPARED_CHARS_MAX = 60_000  # of names made of the same few letters that takes 0.3 s
 _PATH_CHARS_MAX = 300
 _ENCODINGS = ("cp1252", "latin-1")
 
-# What newer versions of libraries no longer have: (class or module, name) → what to write.
-_GONE = {
-    ("DataFrame", "append"): "pd.concat([df, other], ignore_index=True)",
-    ("Series", "append"): "pd.concat([series, other])",
-    ("DataFrame", "ix"): "df.loc or df.iloc",
-    ("Series", "ix"): "series.loc or series.iloc",
-    ("DataFrame", "iteritems"): "df.items()",
-    ("Series", "iteritems"): "series.items()",
-    ("DataFrame", "applymap"): "df.map(function)",
-    ("DataFrame", "as_matrix"): "df.to_numpy()",
-    ("DataFrame", "mad"): "(df - df.mean()).abs().mean()",
-    ("DataFrame", "lookup"): "df.loc[row, column]",
-    ("DataFrame", "get_value"): "df.at[row, column]",
-    ("DataFrame", "set_value"): "df.at[row, column] = value",
-    ("DataFrame", "sortlevel"): "df.sort_index(level=…)",
-    ("DataFrame", "tshift"): "df.shift(freq=…)",
-    ("DataFrame", "swapaxes"): "df.T",
-    ("DataFrame", "pad"): "df.ffill()",
-    ("DataFrame", "backfill"): "df.bfill()",
-    ("Index", "is_monotonic"): "index.is_monotonic_increasing",
-    ("Series", "is_monotonic"): "series.is_monotonic_increasing",
-    ("Timestamp", "weekofyear"): "timestamp.isocalendar().week",
-    ("DatetimeProperties", "week"): "series.dt.isocalendar().week",
-    ("DatetimeProperties", "weekofyear"): "series.dt.isocalendar().week",
-    ("pandas", "np"): "import numpy as np",
-    ("pandas", "datetime"): "import datetime",
-    ("pandas", "Panel"): "a DataFrame with a MultiIndex",
-    ("pandas", "Int64Index"): "pd.Index",
-    ("pandas", "Float64Index"): "pd.Index",
-    ("numpy", "trapz"): "np.trapezoid",
-    ("numpy", "in1d"): "np.isin",
-    ("numpy", "product"): "np.prod",
-    ("numpy", "cumproduct"): "np.cumprod",
-    ("numpy", "alltrue"): "np.all",
-    ("numpy", "sometrue"): "np.any",
-    ("numpy", "row_stack"): "np.vstack",
-    ("numpy", "asscalar"): "array.item()",
-    ("ndarray", "ptp"): "np.ptp(array)",
-    ("ndarray", "itemset"): "array[index] = value",
-    ("ndarray", "newbyteorder"): "array.view(array.dtype.newbyteorder())",
-    ("PIL.Image", "ANTIALIAS"): "Image.LANCZOS",
-    ("ImageDraw", "textsize"): "draw.textbbox((0, 0), text, font=font)",
-    ("FreeTypeFont", "getsize"): "font.getbbox(text)",
-    ("matplotlib.cm", "get_cmap"): "matplotlib.colormaps[name]",
-    ("matplotlib.pyplot", "hold"): "nothing: axes always keep what was drawn",
-    ("scipy.integrate", "trapz"): "scipy.integrate.trapezoid",
-    ("scipy.integrate", "simps"): "scipy.integrate.simpson",
-    ("scipy.integrate", "cumtrapz"): "scipy.integrate.cumulative_trapezoid",
-    ("scipy.stats", "binom_test"): "scipy.stats.binomtest",
-    ("scipy.stats", "median_absolute_deviation"): "scipy.stats.median_abs_deviation",
-    ("CountVectorizer", "get_feature_names"): "vectorizer.get_feature_names_out()",
-    ("TfidfVectorizer", "get_feature_names"): "vectorizer.get_feature_names_out()",
-    ("OneHotEncoder", "get_feature_names"): "encoder.get_feature_names_out()",
-    ("PdfReader", "getPage"): "reader.pages[number]",
-    ("PageObject", "extractText"): "page.extract_text()",
-    ("time", "clock"): "time.perf_counter()",
-    ("inspect", "getargspec"): "inspect.getfullargspec",
-    ("collections", "Mapping"): "collections.abc.Mapping",
-    ("collections", "Iterable"): "collections.abc.Iterable",
-    ("collections", "Callable"): "collections.abc.Callable",
-    ("fractions", "gcd"): "math.gcd",
-}
-# Arguments that functions no longer take → what to write. The functions, as errors name them, or
-# what a library calls those that it checks itself.
-_READERS = "read_csv|read_table|read_fwf|read_excel"
-_GONE_ARGUMENTS = {
-    "error_bad_lines": (_READERS, 'on_bad_lines="skip"'),
-    "warn_bad_lines": (_READERS, 'on_bad_lines="warn"'),
-    "squeeze": (_READERS, '.squeeze("columns") on the result'),
-    "infer_datetime_format": (f"to_datetime|{_READERS}", "nothing: it is inferred"),
-    "line_terminator": (r".*to_csv", "lineterminator"),
-    "sparse": (r"OneHotEncoder\..*", "sparse_output"),
-    "normalize": (
-        r"(LinearRegression|Ridge|Lasso|ElasticNet|Lars)\w*\..*",
-        "a StandardScaler before the model",
-    ),
-    "squared": (
-        r"|mean_squared\w*",
-        "root_mean_squared_error instead of mean_squared_error(…, squared=False)",
-    ),
-    "base_estimator": (r"(AdaBoost|Bagging|Calibrated)\w*\..*", "estimator"),
-    "affinity": (r"(Agglomerative|Feature)\w*\..*", "metric"),
-    "use_line_collection": (r"(\w+\.)?stem", "nothing: it is always so"),
-}
 _NUMERIC_ONLY = "Only columns of numbers can be used: numeric_only=True, or choose columns."
 _CONVERTING = frozenset({"astype", "map", "apply"})
 _TO_NUMERIC = 'pd.to_numeric(values, errors="coerce") makes NaN of what is not a number.'
@@ -227,7 +144,7 @@ def _closest(labels: list[Any], key: object, count: str) -> str:
     """List labels, those first that are like the key. `count`: how many there are."""
     wanted = str(key).strip("[]'\"").casefold()
     texts = {str(label).casefold().strip(): label for label in labels}
-    close = [texts[t] for t in difflib.get_close_matches(wanted, texts, n=3, cutoff=0.6)]
+    close = [texts[t] for t in _close_matches(wanted, texts, cutoff=0.6)]
     stem = wanted.partition(".")[0]
     close += [v for t, v in texts.items() if t and wanted and (wanted in t or t in wanted)]
     close += [v for t, v in texts.items() if t.partition(".")[0] == stem]
@@ -237,6 +154,20 @@ def _closest(labels: list[Any], key: object, count: str) -> str:
             shown.append(label)
     more = f", … ({count} in all)" if len(shown) > _NAMES_MAX else ""
     return ", ".join(_label(label) for label in shown[:_NAMES_MAX]) + more
+
+
+def _close_matches(wanted: str, texts: Iterable[str], *, cutoff: float) -> list[str]:
+    """At most three texts that are like `wanted`, of those that can be compared in a moment."""
+    compared: dict[str, str] = {}
+    room = _COMPARED_CHARS_MAX
+    for text in texts:
+        start = text[:_LABEL_CHARS_MAX]
+        room -= len(start)
+        if room < 0:
+            break
+        compared[start] = text
+    close = difflib.get_close_matches(wanted[:_LABEL_CHARS_MAX], compared, n=3, cutoff=cutoff)
+    return [compared[start] for start in close]
 
 
 def _label(label: object, chars_max: int = _LABEL_CHARS_MAX) -> str:
@@ -352,12 +283,12 @@ def _of_attribute(error: AttributeError) -> str | None:
         return None
     if isinstance(owner, type(sys)):
         return _of_module(owner, name)
-    if gone := _gone([c.__name__ for c in type(owner).__mro__], name):
-        return gone
+    if instead := gone.attribute([c.__name__ for c in type(owner).__mro__], name):
+        return instead
     pandas: Any = sys.modules.get("pandas")
     if pandas is not None and isinstance(owner, pandas.DataFrame):
         columns = [str(column) for column in owner.columns[:_LABELS_MAX]]
-        if difflib.get_close_matches(name.casefold(), [c.casefold() for c in columns], cutoff=0.6):
+        if _close_matches(name.casefold(), [c.casefold() for c in columns], cutoff=0.6):
             return _labels(owner.columns, "The columns are", name)
     return None
 
@@ -371,19 +302,12 @@ def _of_import(error: ImportError) -> str | None:
 
 def _of_module(module: Any, name: str) -> str | None:
     """What a module has instead of a name."""
-    if gone := _gone([module.__name__], name):
-        return gone
+    if instead := gone.attribute([module.__name__], name):
+        return instead
     if f"{module.__name__}.{name}" in sys.modules:
         return None
-    close = difflib.get_close_matches(name, dir(module), n=3, cutoff=0.75)
+    close = _close_matches(name, dir(module), cutoff=0.75)
     return f"Similar names there: {', '.join(close)}." if close else None
-
-
-def _gone(kinds: Iterable[str], name: str) -> str | None:
-    for kind in kinds:
-        if instead := _GONE.get((kind, name)):
-            return f"This version has no `{name}`. Write: {instead}."
-    return None
 
 
 def _of_name(error: NameError, *, is_first_cell: bool) -> str | None:
@@ -401,10 +325,7 @@ def _of_arguments(error: TypeError) -> str | None:
     text = str(error)
     found = re.match(r"(?:(\S+)\(\) )?got an unexpected keyword argument '(\w+)'", text)
     if found:
-        functions, instead = _GONE_ARGUMENTS.get(found[2], (None, ""))
-        if functions is None or not re.fullmatch(functions, found[1] or ""):
-            return None
-        return f"This version has no `{found[2]}`. Use {instead}."
+        return gone.argument(found[1] or "", found[2])
     if "agg function failed" in text or "does not support operation" in text:
         return _NUMERIC_ONLY
     if "Cannot perform reduction" in text:

@@ -232,9 +232,14 @@ def _wrap_bokeh_output(module: ModuleType) -> None:
 
 def _drawn(value: object) -> _Drawn | None:
     """Return what its library makes of `value`, if it is such a figure."""
-    home: object = type(value).__module__  # which a class may have set to anything
-    draw = _DRAWINGS.get(home.partition(".")[0]) if isinstance(home, str) else None
-    return None if draw is None or isinstance(value, type) else draw(value)
+    if isinstance(value, type):
+        return None
+    for kind in type(value).__mro__:  # of a class that code has derived as well
+        home: object = kind.__module__  # which a class may have set to anything
+        draw = _DRAWINGS.get(home.partition(".")[0]) if isinstance(home, str) else None
+        if draw is not None:
+            return draw(value)
+    return None
 
 
 def _digest(drawn: _Drawn) -> str:

@@ -116,7 +116,7 @@ class Kernel:
         self._assembler = protocol.Assembler(protocol.FROM_HOST)
         self._data_folder = data_folder
         self._memory_bytes: int | None = None
-        _prepare_interpreter(self._display)
+        _prepare_interpreter(self._display, data_folder)
         fonts.install()
         Tools(self._display, data_folder).install()
         ORPHANS.watch()
@@ -262,7 +262,7 @@ def _is_peaceful(leaving: SystemExit) -> bool:
     return code is None or (type(code) is int and code == 0)
 
 
-def _prepare_interpreter(display: Display) -> None:
+def _prepare_interpreter(display: Display, data_folder: str) -> None:
     """Make this process look like a fresh interpreter at a prompt, and add what a notebook has."""
     sys.argv = [""]
     sys.orig_argv = [sys.executable]
@@ -273,7 +273,7 @@ def _prepare_interpreter(display: Display) -> None:
     names: Any = builtins
     names.display = display.display
     prompts.install()
-    spawning.install()
+    spawning.install(data_folder)
     installers.install()
     warned.install()
     names.exit = names.quit = _exit_cell

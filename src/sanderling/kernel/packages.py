@@ -86,7 +86,7 @@ def answer(words: Sequence[str]) -> tuple[str, int]:
     if order in ("list", "freeze"):
         return "\n".join(f"{name}=={version}" for name, version in sorted(there.items())), 0
     if order == "show":
-        return "\n".join(_shown(name) for name in names), 0
+        return "\n".join(map(_shown, names)), 0 if any(_key(name) in there for name in names) else 1
     is_needless = (
         order == "install" and names != [] and all(_is_there(name, there) for name in names)
     )

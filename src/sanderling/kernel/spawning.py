@@ -8,11 +8,12 @@ what is sent to such a process is looked at as it is pickled, however deep in it
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import io
 import sys
 from collections.abc import Callable
-from multiprocessing import context, reduction
+from multiprocessing import context, process, reduction
 from types import FunctionType, ModuleType
 from typing import Any
 
@@ -26,27 +27,35 @@ _UNKNOWN = (
 _modules = sys.modules
 
 
-def install() -> None:
-    """Have such processes and their pools refuse such things, now or when they are loaded."""
-    names: Any = reduction
+def install(folder: str) -> None:
+    """
+    Have such processes and their pools refuse such things, now or when they are loaded.
+
+    folder: where they look for the user's modules.
+    """
+    names: Any = process
+    names.ORIGINAL_DIR = folder  # loaded before the fork, it has one of the machine's
+    names = reduction
     if not hasattr(names.dump, "__wrapped__"):
         names.dump = _dumping(names.dump)
     after_import({"multiprocessing.pool": _wrap_pool, "concurrent.futures.process": _wrap_executor})
 
 
 class _Pickler(reduction.ForkingPickler):
-    """Pickles for a process that has not run the cells."""
+    """Pickles for a process that has not run the cells; `refusal`: of what that does not know."""
 
     def __init__(self, *args: Any, method: str = "spawn") -> None:
         super().__init__(*args)
         self._method = method
+        self.refusal: RuntimeError | None = None
 
     def reducer_override(self, value: Any) -> Any:
         """Called with every function and class that something is made of."""
         is_ours = isinstance(value, type | FunctionType) and value.__module__ == "__main__"
         if is_ours and not _has_file():
             name = getattr(value, "__qualname__", "?")
-            raise RuntimeError(_UNKNOWN.format(method=self._method, name=name))
+            self.refusal = RuntimeError(_UNKNOWN.format(method=self._method, name=name))
+            raise self.refusal
         return NotImplemented
 
 
@@ -105,10 +114,27 @@ def _wrap_executor(module: ModuleType) -> None:
     def check_and_submit(self: Any, fn: Any, /, *args: Any, **options: Any) -> Any:
         method = _method_of(self._mp_context)
         if method != "fork":
-            _pickled((fn, args, options), method)
+            _refuse_unknown((fn, args, options), method)
         return submit(self, fn, *args, **options)
 
     executor.submit = check_and_submit
+
+
+class _Nowhere:
+    """A file of which nothing is kept: what is sent may be half of the memory."""
+
+    def write(self, data: bytes) -> int:
+        """Do as if."""
+        return len(data)
+
+
+def _refuse_unknown(value: Any, method: str) -> None:
+    """Raise if the process does not know a part of `value`; of all else the executor tells."""
+    pickler = _Pickler(_Nowhere(), None, method=method)
+    with contextlib.suppress(Exception):
+        pickler.dump(value)
+    if pickler.refusal is not None:
+        raise pickler.refusal
 
 
 def _pickled(value: Any, method: str) -> Any:

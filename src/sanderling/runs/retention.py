@@ -1,4 +1,4 @@
-"""The watch that forgets runs nobody asked to store."""
+"""The watch that forgets runs nobody asked to store, and ends those that a full disk left open."""
 
 from __future__ import annotations
 

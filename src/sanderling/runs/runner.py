@@ -20,10 +20,11 @@ from sanderling.models.base import Model
 from sanderling.observe import logs
 from sanderling.records import Item, Run, RunError, RunRequest, RunStatus, Usage
 from sanderling.runs.briefing import Briefing, Rules, brief
-from sanderling.runs.events import Event, RunChanged
+from sanderling.runs.events import Event, RunChanged, is_terminal
 from sanderling.runs.feed import Feed
 from sanderling.runs.loop import Loop
 from sanderling.runs.recorder import Recorder
+from sanderling.runs.recovery import end_run
 from sanderling.runs.unstored import Unstored
 from sanderling.sandbox.turns import Turns
 from sanderling.store.store import Store
@@ -85,6 +86,7 @@ class Runner:
             wait_s_max=BACKGROUND_WAIT_S_MAX,
             first_is_free=True,
         )
+        self._unended: set[str] = set()  # runs whose end could not be written
 
     # ---- what clients ask ----------------------------------------------------------------------
 
@@ -146,8 +148,12 @@ class Runner:
         Raises:
             SanderlingError: the events cannot be read, or not be written any more.
         """
-        async for numbered in self._feed.follow(run_id, after):
-            yield numbered
+        has_ended = False
+        async for number, event in self._feed.follow(run_id, after):
+            has_ended = is_terminal(event)
+            yield number, event
+        if run_id in self._unended and not has_ended:
+            raise SanderlingError(OUR_FAULT.message)
 
     async def get(
         self, organization_id: str, run_id: str, *, include_unstored: bool = False
@@ -239,7 +245,16 @@ class Runner:
     # ---- what the server asks ------------------------------------------------------------------
 
     async def sweep(self) -> int:
-        """Forget the runs that were not to be stored and ended a while ago; return how many."""
+        """
+        Forget the runs that were not to be stored and ended a while ago; return how many.
+
+        Before that, end those whose end could not be written: until then their conversations wait.
+        """
+        if unended := set(self._unended):
+            for run in await self._store.runs.unfinished():
+                if run.id in unended:
+                    await end_run(run, self._store, self._feed, self._clock, error=OUR_FAULT)
+            self._unended -= unended
         return await self._unstored.sweep()
 
     async def close(self) -> None:
@@ -274,7 +289,8 @@ class Runner:
                 await self._work_on(work, briefing)
                 await self._feed.flush(recorder.run.id)
             except Exception as error:  # noqa: BLE001 - the run boundary; the traceback is logged
-                # Not even the end of the run could be written. Recovery does it at the next start.
+                # Not even the end of the run could be written. A sweep does it, or the next start.
+                self._unended.add(recorder.run.id)
                 logs.error("run.failed", cause=error, reason=type(error).__name__)
                 await self._feed.abandon(recorder.run.id, SanderlingError(OUR_FAULT.message))
             work.has_ended = True

@@ -7,6 +7,7 @@ stored. What a run of a conversation brought beside its items is a turn; see `tu
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,6 +16,8 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     RowMapping,
+    Text,
+    cast,
     delete,
     func,
     insert,
@@ -40,6 +43,8 @@ from sanderling.store.turns import (
 
 # All of them are read for every run, and few models take a tenth of it.
 ITEMS_MAX = 10_000
+# Of their JSON, which takes five times the memory while it is read and shown.
+CHARS_MAX = 64 << 20
 
 _ITEMS = Codec[Item](Item)
 _RECORDS = Codec[StoredConversation](StoredConversation)
@@ -143,7 +148,8 @@ class ConversationTable:
         Raises:
             NotFound: there is no such conversation.
             Conflict: a run is at work on it, whose own items come first.
-            InvalidRequest: an id is there already, or there would be more than ITEMS_MAX.
+            InvalidRequest: an id is there already, or there would be more than ITEMS_MAX of them
+                or CHARS_MAX in them.
         """
         dumped = _dumped(items)
 
@@ -154,7 +160,7 @@ class ConversationTable:
             if connection.execute(select(is_at_work(conversation_id))).scalar():
                 raise locked("conversation_id")
             _refuse_present(connection, conversation_id, dumped)
-            _refuse_full(connection, conversation_id, more=len(dumped), param="items")
+            _refuse_full(connection, conversation_id, dumped, param="items")
             append_items(connection, conversation_id, dumped)
 
         await self._database.write(work)
@@ -220,13 +226,13 @@ class ConversationTable:
         Return all that was said, for a run that is about to begin.
 
         Raises:
-            InvalidRequest: the conversation has ITEMS_MAX items.
+            InvalidRequest: the conversation has ITEMS_MAX items, or CHARS_MAX.
         """
 
         def work(connection: Connection) -> History | None:
             if _get(connection, organization_id, conversation_id) is None:
                 return None
-            _refuse_full(connection, conversation_id, more=1, param="conversation")
+            _refuse_full(connection, conversation_id, [{}], param="conversation")
             end = next_position(connection, conversation_id)
             busy = connection.execute(select(is_at_work(conversation_id))).scalar()
             stretches = _stretches(connection, conversation_id)
@@ -305,14 +311,17 @@ def _refuse_present(
         )
 
 
-def _refuse_full(connection: Connection, conversation_id: str, *, more: int, param: str) -> None:
-    count = connection.execute(
-        select(func.count()).select_from(conversation_items).where(_of(conversation_id))
-    )
-    if (count.scalar() or 0) + more > ITEMS_MAX:
+def _refuse_full(
+    connection: Connection, conversation_id: str, items: Sequence[dict[str, Any]], *, param: str
+) -> None:
+    size = func.coalesce(func.sum(func.length(cast(conversation_items.c.item, Text))), 0)
+    there = select(func.count(), size).where(_of(conversation_id))
+    count, chars = connection.execute(there).one()
+    more = sum(len(json.dumps(item, ensure_ascii=False)) for item in items)
+    if count + len(items) > ITEMS_MAX or int(chars) + more > CHARS_MAX:
         raise InvalidRequest(
-            f"Conversation with id '{conversation_id}' is full: it may have {ITEMS_MAX} items. "
-            "Delete some of them, or begin another conversation.",
+            f"Conversation with id '{conversation_id}' is full: it may have {ITEMS_MAX} items and "
+            f"{CHARS_MAX} characters. Delete some of them, or begin another conversation.",
             param=param,
             code="conversation_full",
         )

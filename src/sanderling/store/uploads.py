@@ -12,8 +12,12 @@ the others find the upload no longer pending.
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Literal
+from weakref import WeakValueDictionary
 
 from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, update
 
@@ -36,6 +40,17 @@ class UploadTable:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._completing: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    @asynccontextmanager
+    async def completing(self, upload_id: str) -> AsyncIterator[None]:
+        """
+        Let one at a time make a file of the upload.
+
+        Each writes all its bytes once more, and a client whose patience ends asks again.
+        """
+        async with self._completing.setdefault(upload_id, asyncio.Lock()):
+            yield
 
     async def insert(self, upload: Upload, *, pending_max: int) -> bool:
         """Record a new upload; False, and nothing is, if its organization has so many pending."""
