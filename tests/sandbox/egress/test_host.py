@@ -107,6 +107,28 @@ async def test_a_proxy_that_worked_before_it_died_is_replaced_at_once(
         os.kill(egress.pid, signal.SIGKILL)
 
 
+async def test_a_host_that_ends_as_its_proxy_dies_ends(
+    audit: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def work(_: Egress) -> None:
+        is_working.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:  # what `gather` makes of both in one moment
+            raise ConnectionError from None
+
+    is_working = asyncio.Event()
+    monkeypatch.setattr(Egress, "_work", work)
+    egress = Egress(("*.example",), audit)
+    await egress.open()
+    await is_working.wait()
+    closing = asyncio.create_task(egress.close())
+    done, _ = await asyncio.wait({closing}, timeout=DEADLINE_S)
+
+    assert done == {closing}
+    assert egress.pid is None
+
+
 async def test_what_is_taken_back_is_refused_at_once(egress: Egress) -> None:
     place = grant(egress)
     await asked(place, GET)

@@ -124,6 +124,8 @@ class Egress:
     async def _keep(self) -> None:
         """Work with the proxy, and start another whenever it dies."""
         loop = asyncio.get_running_loop()
+        this = asyncio.current_task()
+        assert this is not None
         attempt = 0
         while True:
             began = loop.time()
@@ -131,6 +133,8 @@ class Egress:
                 await self._work()
             except (OSError, ValueError) as error:
                 logs.error("egress.died", reason=str(error))
+            if this.cancelling():  # `gather` forgets it for an error of the same moment
+                raise asyncio.CancelledError
             if loop.time() - began > _SETTLED_S:
                 attempt = 0
             await self._stop()
