@@ -96,6 +96,7 @@ def test_value_is_held_against_the_schema(schema: dict[str, Any], value: Any, pr
         (of(a={"$ref": "https://json-schema.org/x"}), "leads to nothing inside the schema"),
         (of(a={"$ref": 5}), "the reference 5 leads to nothing"),
         (of(a={"$ref": "#/properties/a"}), "leads back to itself"),
+        (of(**{f"p{n}": {} for n in range(10_000)}), "has more than 10,000 schemas in it"),
     ],
 )
 def test_schema_that_is_none_is_said_to_be_none(schema: dict[str, Any], problem: str):

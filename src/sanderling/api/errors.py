@@ -118,8 +118,7 @@ def unknown_route(method: str, path: str) -> dict[str, Any]:
     for prefix, name in _NOT_SERVED.items():
         if path == prefix or path.startswith(prefix + "/"):
             return body(
-                f"{name} is not served here yet ({method} {path}). "
-                "Responses, Conversations, Containers, Files, Uploads and Models are.",
+                f"{name} is not served here yet ({method} {path}). What is served stands at /docs.",
                 type="invalid_request_error",
             )
     return body(f"Invalid URL ({method} {path})", type="invalid_request_error")

@@ -17,6 +17,8 @@ from typing import Any
 
 Path = tuple[str, ...]
 
+# Twice the properties that structured outputs allow; checked in 50 ms.
+SCHEMAS_MAX = 10_000
 # Ten times what the largest schema of structured outputs (5,000 properties) needs for one object.
 STEPS_MAX = 50_000
 # Values and schemas in each other; an answer is hardly deeper than 10.
@@ -52,7 +54,9 @@ def schema_problem(schema: dict[str, Any]) -> str | None:
     kind = _resolved(schema, schema)
     if kind.get("type") != "object":
         return f"the schema must be of type 'object' at its top, not {_shown(kind.get('type'))}"
-    for path, each in _subschemas(schema, ()):
+    for number, (path, each) in enumerate(_subschemas(schema, ())):
+        if number == SCHEMAS_MAX:
+            return f"the schema has more than {SCHEMAS_MAX:,} schemas in it"
         problem = _own_problem(each, schema)
         if problem is not None:
             return f"In context=({', '.join(map(repr, path))}), {problem}" if path else problem

@@ -28,6 +28,8 @@ def fill(schema: Mapping[str, Any], text: str, facts: Mapping[str, str], depth: 
 
     The same words may end up in several places: rules read no meaning.
     """
+    if not isinstance(schema, Mapping):  # `true`: whatever there is
+        return text
     kind = schema.get("type")
     kind = next((k for k in kind if k != "null"), "null") if isinstance(kind, list) else kind
     for key in ("const", "default"):
